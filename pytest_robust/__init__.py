@@ -1,0 +1,70 @@
+"""pytest, for adversarial robustness.
+
+The names below are imported on first use (PEP 562), so that ``import pytest_robust`` costs nothing: torch and
+ART are loaded when something needs them, never because pytest started.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# pytest finds the modules to rewrite in the wheel's RECORD; an editable install's RECORD lists none of them.
+pytest.register_assert_rewrite("pytest_robust.claims", "pytest_robust.defenses", "pytest_robust.fixtures")
+
+if TYPE_CHECKING:
+    from pytest_robust.attacks.adversarial_set import AdversarialSet as AdversarialSet
+    from pytest_robust.attacks.attack import Attack as Attack
+    from pytest_robust.bench.bench import Bench as Bench
+    from pytest_robust.bench.defense import Defense as Defense
+    from pytest_robust.claims.claim import Claim as Claim
+    from pytest_robust.data.dataset import Dataset as Dataset
+    from pytest_robust.data.split import Split as Split
+    from pytest_robust.errors import RobustError as RobustError
+    from pytest_robust.evaluation.evaluation import Evaluation as Evaluation
+    from pytest_robust.evaluation.rate import Rate as Rate
+    from pytest_robust.evaluation.verdict import Verdict as Verdict
+    from pytest_robust.models.classifier import Classifier as Classifier
+    from pytest_robust.models.recipe import Recipe as Recipe
+    from pytest_robust.store.artifacts import ArtifactStore as ArtifactStore
+    from pytest_robust.threats.decision import Decision as Decision
+    from pytest_robust.threats.defended import Defended as Defended
+    from pytest_robust.threats.defended import ThreatModel as ThreatModel
+
+_HOME = {
+    "AdversarialSet": "pytest_robust.attacks.adversarial_set",
+    "ArtifactStore": "pytest_robust.store.artifacts",
+    "Attack": "pytest_robust.attacks.attack",
+    "Bench": "pytest_robust.bench.bench",
+    "Claim": "pytest_robust.claims.claim",
+    "Classifier": "pytest_robust.models.classifier",
+    "Dataset": "pytest_robust.data.dataset",
+    "Decision": "pytest_robust.threats.decision",
+    "Defended": "pytest_robust.threats.defended",
+    "Defense": "pytest_robust.bench.defense",
+    "Evaluation": "pytest_robust.evaluation.evaluation",
+    "Rate": "pytest_robust.evaluation.rate",
+    "Recipe": "pytest_robust.models.recipe",
+    "RobustError": "pytest_robust.errors",
+    "Split": "pytest_robust.data.split",
+    "ThreatModel": "pytest_robust.threats.defended",
+    "Verdict": "pytest_robust.evaluation.verdict",
+}
+
+__all__ = [*sorted(_HOME), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pytest-robust")
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

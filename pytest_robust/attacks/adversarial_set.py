@@ -1,0 +1,75 @@
+"""An AdversarialSet: clean and perturbed images, labels, which fooled the surface, norms, provenance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_robust.data.split import Split
+from pytest_robust.store.fingerprint import fingerprint
+
+
+@dataclass(frozen=True, eq=False)
+class AdversarialSet:
+    """What an attack made of a split.
+
+    Args:
+        clean: the images that were attacked, with their true labels.
+        x: perturbed images, float32 of shape (N, C, H, W), in [0, 1].
+        success: bool of shape (N,): the surface misclassifies the perturbed image, judged from the true labels
+            by this project and at two batch sizes, never by the attack's own word.
+        unstable: bool of shape (N,): the surface's answer changed between the two batch sizes.
+        targets: int64 of shape (N,) where the attack was targeted, else None.
+        provenance: attack, parameters, surface, seed and versions, as plain data.
+    """
+
+    clean: Split
+    x: Tensor
+    success: Tensor
+    unstable: Tensor
+    targets: Tensor | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def y(self) -> Tensor:
+        """True labels, int64 of shape (N,)."""
+        return self.clean.y
+
+    @property
+    def attack(self) -> str:
+        """Registered name of the attack."""
+        return str(self.provenance.get("attack", ""))
+
+    @cached_property
+    def norms(self) -> dict[str, Tensor]:
+        """Per-image size of the perturbation, float32 of shape (N,) each: "l0" counts values, "l1", "l2", "linf"."""
+        delta = (self.x - self.clean.x).flatten(1)
+        return {
+            "l0": (delta != 0).sum(1).float(),
+            "l1": delta.abs().sum(1),
+            "l2": delta.norm(dim=1),
+            "linf": delta.abs().amax(1) if delta.numel() else torch.zeros(len(delta)),
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the perturbed images, the clean ones and the provenance."""
+        return fingerprint([self.as_split().fingerprint, self.clean.fingerprint, self.provenance])
+
+    def as_split(self) -> Split:
+        """The perturbed images with their true labels, marked as adversarial."""
+        return Split(self.x, self.clean.y, self.clean.num_classes, f"{self.attack} of {self.clean.name}", "adversarial")
+
+    def subset(self, index: Tensor) -> AdversarialSet:
+        """The images at `index` (positions or a bool mask), in that order."""
+        targets = None if self.targets is None else self.targets[index]
+        return AdversarialSet(
+            self.clean.subset(index), self.x[index], self.success[index], self.unstable[index], targets, self.provenance
+        )

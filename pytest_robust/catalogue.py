@@ -1,0 +1,87 @@
+"""What this package registers, as names and import paths, and the four registries made from them.
+
+A table of strings, so that listing what exists imports neither torch nor ART. A built-in gets nothing here that
+another package cannot have through an entry point, or a user through the hook ``pytest_robust_register``.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_robust.registry import Registry
+
+DATASETS = {
+    "digits": "pytest_robust.data.digits:digits",
+    "letters": "pytest_robust.data.letters:letters",
+    "mnist": "pytest_robust.data.mnist:mnist",
+    "fashion_mnist": "pytest_robust.data.mnist:fashion_mnist",
+    "notmnist": "pytest_robust.data.notmnist:notmnist",
+    "cifar10": "pytest_robust.data.cifar:cifar10",
+    "cifar100": "pytest_robust.data.cifar:cifar100",
+}
+
+ARCHITECTURES = {
+    "cuda_convnet": "pytest_robust.models.convnets:cuda_convnet",
+    "cuda_convnet_digits": "pytest_robust.models.convnets:cuda_convnet_digits",
+    "vgg16": "pytest_robust.models.convnets:vgg16",
+    "small_cnn": "pytest_robust.models.convnets:small_cnn",
+    "mlp": "pytest_robust.models.convnets:mlp",
+}
+
+ATTACKS = {
+    "fgsm": "pytest_robust.attacks.catalogue:FGSM",
+    "fgsm_targeted": "pytest_robust.attacks.catalogue:FGSM_TARGETED",
+    "bim": "pytest_robust.attacks.catalogue:BIM",
+    "pgd": "pytest_robust.attacks.catalogue:PGD",
+    "deepfool": "pytest_robust.attacks.catalogue:DEEPFOOL",
+    "cw_l2": "pytest_robust.attacks.catalogue:CW_L2",
+    "apgd": "pytest_robust.attacks.catalogue:APGD",
+    "square": "pytest_robust.attacks.catalogue:SQUARE",
+    "hopskipjump": "pytest_robust.attacks.catalogue:HOPSKIPJUMP",
+    "boundary": "pytest_robust.attacks.catalogue:BOUNDARY",
+    "zoo": "pytest_robust.attacks.catalogue:ZOO",
+    "autoattack": "pytest_robust.attacks.catalogue:AUTOATTACK",
+}
+
+
+def builtin_defenses() -> dict[str, str]:
+    """One entry per module in ``defenses/``: adding a defense is adding a file.
+
+    The module ``NAME.py`` holds the defense that is registered as NAME, under the attribute ``defense``.
+    """
+    import pytest_robust.defenses as folder
+
+    names = [module.name for module in pkgutil.iter_modules(folder.__path__) if not module.name.startswith("_")]
+    return {name: f"pytest_robust.defenses.{name}:defense" for name in names}
+
+
+@dataclass(frozen=True)
+class Registries:
+    """The four registries of one session; what a user's hook registers ends with the session.
+
+    Args:
+        datasets: functions from a `DataSource` to a `Dataset`.
+        architectures: functions from the number of classes and the input shape (C, H, W) to an ``nn.Module``.
+        attacks: `Attack` objects.
+        defenses: `Defense` subclasses.
+    """
+
+    datasets: Registry[Any] = field(default_factory=lambda: Registry("data set", DATASETS, "pytest_robust.datasets"))
+    architectures: Registry[Any] = field(
+        default_factory=lambda: Registry(
+            "architecture",
+            ARCHITECTURES,
+            "pytest_robust.architectures",
+            {"torchvision:": "pytest_robust.models.torchvision_models:architecture"},
+        )
+    )
+    attacks: Registry[Any] = field(
+        default_factory=lambda: Registry(
+            "attack", ATTACKS, "pytest_robust.attacks", {"art:": "pytest_robust.attacks.adapter:art_attack"}
+        )
+    )
+    defenses: Registry[Any] = field(
+        default_factory=lambda: Registry("defense", builtin_defenses(), "pytest_robust.defenses")
+    )

@@ -1,0 +1,102 @@
+"""A Split: images in [0, 1], their labels, and a fingerprint of both."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pytest_robust.errors import DataError
+
+Kind = Literal["natural", "interpolated", "adversarial"]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Labelled images.
+
+    Args:
+        x: images, float32 of shape (N, C, H, W), values in [0, 1].
+        y: labels, int64 of shape (N,), each in 0 .. num_classes - 1.
+        num_classes: how many classes the labels count.
+        name: where the images come from, for people ("mnist/test").
+        kind: how the images came to be; a training set that is free of adversarial examples has none of that kind.
+
+    Raises:
+        DataError: a wrong shape or dtype, a value that is not finite or outside [0, 1], a label out of range.
+    """
+
+    x: Tensor
+    y: Tensor
+    num_classes: int
+    name: str = "unnamed"
+    kind: Kind = "natural"
+
+    def __post_init__(self) -> None:
+        check_images(self.x, self.name)
+        check_labels(self.y, len(self.x), self.num_classes, self.name)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        c, h, w = self.x.shape[1:]
+        return c, h, w
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the pixels, the labels and their shapes: equal images have equal fingerprints."""
+        digest = hashlib.sha256(repr((tuple(self.x.shape), self.num_classes)).encode())
+        digest.update(memoryview(self.x.detach().cpu().contiguous().numpy()).cast("B"))
+        digest.update(memoryview(self.y.detach().cpu().contiguous().numpy()).cast("B"))
+        return digest.hexdigest()
+
+    def subset(self, index: Tensor | Sequence[int], name: str | None = None) -> Split:
+        """The images at `index` (int64 positions, or a bool mask of shape (N,)), in that order."""
+        picked = torch.as_tensor(index)
+        return replace(self, x=self.x[picked], y=self.y[picked], name=name or self.name)
+
+    def sample(self, size: int, seed: int) -> Split:
+        """`size` images drawn without replacement, all of them if there are fewer; the same seed draws the same."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size]
+        return self.subset(order, name=f"{self.name}[{min(size, len(self))} of {len(self)}, seed {seed}]")
+
+    def relabelled(self, label: int, num_classes: int) -> Split:
+        """The same images, all with one label: how out-distribution images enter a dustbin class."""
+        return replace(self, y=torch.full_like(self.y, label), num_classes=num_classes)
+
+    def to(self, device: torch.device | str) -> Split:
+        """The same split with its tensors on `device`."""
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
+
+
+def check_images(x: Tensor, where: str) -> None:
+    """Raise DataError unless `x` is float32, (N, C, H, W), finite and inside [0, 1]."""
+    if not isinstance(x, Tensor) or x.ndim != 4 or x.dtype != torch.float32:
+        got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise DataError(f"{where}: images must be a float32 tensor of shape (N, C, H, W), not {got}.")
+    if len(x) == 0:
+        return
+    low, high = float(x.min()), float(x.max())
+    if not (low >= 0.0 and high <= 1.0):  # NaN compares false, so it lands here as well
+        hint = "divide by 255" if high > 1.5 and low >= 0 else "undo any normalisation; it belongs into the model"
+        raise DataError(f"{where}: images must be finite and in [0, 1], but run from {low:.4g} to {high:.4g}: {hint}.")
+
+
+def check_labels(y: Tensor, n: int, num_classes: int, where: str) -> None:
+    """Raise DataError unless `y` is int64, (n,), with every label in 0 .. num_classes - 1."""
+    if not isinstance(y, Tensor) or y.dtype != torch.int64 or tuple(y.shape) != (n,):
+        got = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        raise DataError(f"{where}: labels must be an int64 tensor of shape ({n},), not {got}.")
+    if n and not (int(y.min()) >= 0 and int(y.max()) < num_classes):
+        raise DataError(
+            f"{where}: labels must be in 0..{num_classes - 1}, but run from {int(y.min())} to {int(y.max())}: "
+            "count classes from zero and check the number of classes."
+        )

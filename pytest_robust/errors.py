@@ -1,0 +1,65 @@
+"""Every error that a user can cause, as one tree. Each message is one sentence: what, where, what to do.
+
+RobustError
+├── UnknownNameError       a name that no registry knows
+├── DuplicateNameError     two things registered under one name
+├── SettingsError          an option or parameter that cannot be right
+├── DeviceError            a device that this machine does not have
+├── DataError              images or labels that break the contract of a Split
+│   └── MissingDataError   files that are not under the data root
+├── ModelError             a network that is not a classifier from [0, 1] images to logits
+├── AttackError            an attack that cannot run, or whose output breaks the contract
+├── DefenseError           a defense whose decision breaks the contract
+├── ClaimError             a claim that names a figure its paper's file does not have
+└── CacheError             a cache folder that cannot be used
+"""
+
+from __future__ import annotations
+
+
+class RobustError(Exception):
+    """Base of every error that pytest-robust raises for something a user can mend."""
+
+
+class UnknownNameError(RobustError):
+    """A name that nobody registered; the message lists the known names and the nearest one."""
+
+
+class DuplicateNameError(RobustError):
+    """Two registrations under one name; the message names both."""
+
+
+class SettingsError(RobustError):
+    """An option or a parameter that cannot be right."""
+
+
+class DeviceError(RobustError):
+    """A device that this machine does not have."""
+
+
+class DataError(RobustError):
+    """Images or labels that break the contract of a `Split`, or files with the wrong content."""
+
+
+class MissingDataError(DataError):
+    """A data set's files are not there; the message holds the command that would get them."""
+
+
+class ModelError(RobustError):
+    """A network that is not a classifier from [0, 1] images to logits."""
+
+
+class AttackError(RobustError):
+    """An attack that cannot run here, or whose output breaks the contract."""
+
+
+class DefenseError(RobustError):
+    """A defense whose decision breaks the contract; the message names the defense and the field."""
+
+
+class ClaimError(RobustError):
+    """A claim that names a figure which its paper's file does not have."""
+
+
+class CacheError(RobustError):
+    """A cache folder that cannot be used."""

@@ -1,0 +1,95 @@
+"""A Recipe: everything that determines a trained model, as a frozen dataclass with a stable fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from pytest_robust.data.split import Split
+from pytest_robust.errors import SettingsError
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How a model is trained.
+
+    Args:
+        architecture: registered name of the network.
+        data: what it is trained on; the splits are concatenated and must agree in shape and number of classes.
+        validation: images on which the best epoch is chosen, never test images; None keeps the last epoch.
+        optimizer: "sgd" or "adam".
+        learning_rate: step size at the start.
+        momentum: of SGD.
+        weight_decay: L2 penalty of the optimiser.
+        schedule: "constant", or "cosine" down to zero over `epochs`.
+        epochs: how often the data is seen, at most.
+        patience: stop after so many epochs without a better validation accuracy; None trains all epochs.
+        batch_size: images per step.
+        augmentation: "none", or "flip_crop" (mirrored, shifted by up to 4 pixels) for photographs.
+        normalization: "none", "mean" (minus the mean image of the first split) or "mean_std" (per channel).
+        precision: "float32" or "bfloat16" (autocast; weights stay float32).
+        channels_last: memory format in which it trains; changes the order of summation, so it counts.
+        seed: of initialisation, shuffling, dropout and augmentation.
+        name: for people and reports; does not count.
+    """
+
+    architecture: str
+    data: tuple[Split, ...]
+    validation: Split | None = None
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Literal["constant", "cosine"] = "constant"
+    epochs: int = 50
+    patience: int | None = None
+    batch_size: int = 64
+    augmentation: Literal["none", "flip_crop"] = "none"
+    normalization: Literal["none", "mean", "mean_std"] = "none"
+    precision: Precision = "float32"
+    channels_last: bool = True
+    seed: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise SettingsError(f"the recipe for {self.architecture!r} names no training data.")
+        shapes = {split.input_shape for split in self.data}
+        classes = {split.num_classes for split in self.data}
+        if len(shapes) > 1 or len(classes) > 1:
+            raise SettingsError(
+                f"the training data of {self.architecture!r} disagree: input shapes {sorted(shapes)}, numbers of "
+                f"classes {sorted(classes)}; relabel or resize them first."
+            )
+        if self.patience is not None and self.validation is None:
+            raise SettingsError(f"the recipe for {self.architecture!r} has patience but no validation images.")
+
+    @property
+    def num_classes(self) -> int:
+        """Of the training data, the dustbin included."""
+        return self.data[0].num_classes
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return self.data[0].input_shape
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.name or self.architecture
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Every field that determines the result, as plain data; splits by their fingerprints."""
+        fields = {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in ("name", "data", "validation")}
+        fields["data"] = [split.fingerprint for split in self.data]
+        fields["validation"] = self.validation.fingerprint if self.validation else None
+        return fields
+
+    def with_seed(self, seed: int) -> Recipe:
+        """The same recipe with another seed."""
+        return replace(self, seed=seed)

@@ -1,0 +1,101 @@
+"""A Defended model and the surfaces it shows to an attacker, by threat model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from pytest_robust.errors import DefenseError, SettingsError
+from pytest_robust.models.classifier import Classifier
+from pytest_robust.threats.decision import Decision
+
+
+class ThreatModel(StrEnum):
+    """What the attacker sees."""
+
+    TRANSFER = "transfer"  #: black box: a surrogate that the attacker trained apart
+    GRAY_BOX = "gray_box"  #: the undefended base network
+    WHITE_BOX = "white_box"  #: the defended model as it is
+    ADAPTIVE = "adaptive"  #: the defended model, with the defense in the attacker's loss
+
+
+@dataclass(frozen=True, eq=False)
+class Defended:
+    """A defended model: what it decides, and what an attacker may differentiate.
+
+    Args:
+        name: the defense with the parameters that are not its defaults.
+        num_classes: classes it can name (a dustbin is not one of them).
+        decide_batch: from images (n, C, H, W) in [0, 1], on `device`, to a `Decision` of n.
+        surfaces: differentiable classifiers by threat model; they may have more outputs than `num_classes`.
+        device: where `decide_batch` wants its images.
+        fingerprint: of everything the decisions depend on.
+        networks: the trained networks inside, by role, for figures and for claims about their features.
+    """
+
+    name: str
+    num_classes: int
+    decide_batch: Callable[[Tensor], Decision]
+    surfaces: Mapping[ThreatModel, Classifier]
+    device: torch.device
+    fingerprint: str
+    networks: Mapping[str, Classifier] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def decide(self, x: Tensor, batch_size: int = 512) -> Decision:
+        """Decisions on images `x`, float32 (N, C, H, W) in [0, 1], checked; tensors come back on `x`'s device.
+
+        Raises:
+            DefenseError: a field of the decision has a wrong shape or dtype, a score is NaN, a label is no class.
+        """
+        parts = []
+        for batch in x.split(batch_size):
+            decision = self.decide_batch(batch.to(self.device))
+            check_decision(decision, len(batch), self.num_classes, self.name)
+            parts.append(
+                Decision(decision.label.to(x.device), decision.rejected.to(x.device), decision.score.to(x.device))
+            )
+        if parts:
+            return Decision.cat(parts)
+        return Decision(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool), torch.empty(0))
+
+    def surface(self, threat_model: ThreatModel | str) -> Classifier:
+        """The classifier that an attacker differentiates under `threat_model`.
+
+        Raises:
+            SettingsError: this defense offers none for it.
+        """
+        try:
+            return self.surfaces[ThreatModel(threat_model)]
+        except (KeyError, ValueError):
+            offered = ", ".join(sorted(self.surfaces))
+            raise SettingsError(
+                f"the defense {self.name!r} has no surface for the threat model {str(threat_model)!r}; it offers: "
+                f"{offered or 'none'}."
+            ) from None
+
+
+def check_decision(decision: Decision, n: int, num_classes: int, name: str) -> None:
+    """Raise DefenseError, naming the defense and the field, unless `decision` keeps the contract for n images."""
+    for field_name, dtype in (("label", torch.int64), ("rejected", torch.bool), ("score", torch.float32)):
+        value = getattr(decision, field_name, None)
+        if not isinstance(value, Tensor):
+            raise DefenseError(
+                f"the defense {name!r}: decision.{field_name} must be a tensor, not {type(value).__name__}."
+            )
+        if tuple(value.shape) != (n,) or value.dtype != dtype:
+            raise DefenseError(
+                f"the defense {name!r}: decision.{field_name} must be {dtype} of shape ({n},), not {value.dtype} "
+                f"of shape {tuple(value.shape)}."
+            )
+    if n and bool(torch.isnan(decision.score).any()):
+        raise DefenseError(f"the defense {name!r}: decision.score holds NaN; give a number for every image.")
+    if n and not (int(decision.label.min()) >= 0 and int(decision.label.max()) < num_classes):
+        raise DefenseError(
+            f"the defense {name!r}: decision.label must be in 0..{num_classes - 1}, but runs from "
+            f"{int(decision.label.min())} to {int(decision.label.max())}; mark rejection in decision.rejected."
+        )
