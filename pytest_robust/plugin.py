@@ -1,1 +1,134 @@
-"""The pytest11 module."""
+"""The pytest11 module: hooks and nothing else; each imports what it needs when pytest calls it.
+
+It imports only pytest and the standard library, because every pytest run of an environment with this package pays
+for it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+pytest_plugins = [
+    "pytest_robust.fixtures.session",
+    "pytest_robust.fixtures.datasets",
+    "pytest_robust.fixtures.models",
+    "pytest_robust.fixtures.attacks",
+    "pytest_robust.fixtures.defenses",
+]
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hook for a user's own registrations."""
+    from pytest_robust.harness import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the command line and the ini keys."""
+    from pytest_robust.harness.options import add_options
+
+    add_options(parser)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Spell out our short names: before conftest.py files load, as pytest looks for them; after, as they stand."""
+    from pytest_robust.harness.options import spelled_out
+
+    early = spelled_out(args, early_config)
+    if early != args:
+        # Or else pytest takes the value in `--device cpu` for the folder to load conftest.py from.
+        early_config.known_args_namespace = parser.parse_known_args(early, copy.copy(early_config.option))
+    yield
+    args[:] = spelled_out(args, early_config)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options and open the session's state."""
+    from pytest_robust.harness.selection import MARKER_HELP
+    from pytest_robust.harness.session import open_session
+
+    config.addinivalue_line("markers", MARKER_HELP)
+    open_session(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Name device, data set, scale and cache, if an option of this plugin is set."""
+    from pytest_robust.harness.session import session_of
+    from pytest_robust.harness.terminal import header_for_options
+
+    return header_for_options(session_of(config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class) -> Generator[None, Any, Any]:
+    """Check the `robust` marker of every test function."""
+    made = yield
+    if isinstance(made, list) and made:
+        from pytest_robust.harness.selection import check_markers
+        from pytest_robust.harness.session import session_of
+
+        check_markers(made, session_of(collector.config))
+    return made
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests once per selected defense and attack."""
+    from pytest_robust.harness.selection import parametrize
+
+    parametrize(metafunc)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what ``--defense`` and ``--attack`` leave out."""
+    from pytest_robust.harness.selection import deselect
+
+    deselect(config, items)
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """Name device, data set, scale and cache, if a collected test uses them."""
+    from pytest_robust.harness.session import session_of
+    from pytest_robust.harness.terminal import header_for_items
+
+    return header_for_items(session_of(config), items)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show mistakes as one message, and put what was recorded on the report; inside pytest's own xfail handling."""
+    report = yield
+    from pytest_robust.harness.failures import mend
+    from pytest_robust.harness.records import attach
+    from pytest_robust.harness.session import session_of
+
+    session = session_of(item.config)
+    mend(item, call, report, session)
+    attach(item, report, session.drain())
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write results.json if ``--robust-report`` asks for it."""
+    from pytest_robust.harness.session import session_of
+    from pytest_robust.harness.terminal import write_report
+
+    write_report(session_of(session.config))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the claims with their verdicts, and what the run spent."""
+    from pytest_robust.harness.session import session_of
+    from pytest_robust.harness.terminal import summarise
+
+    summarise(terminalreporter, session_of(config))

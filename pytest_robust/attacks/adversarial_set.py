@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pytest_robust.data.split import Split
+from pytest_robust.errors import SettingsError
 from pytest_robust.store.fingerprint import fingerprint
 
 
@@ -24,6 +26,7 @@ class AdversarialSet:
             by this project and at two batch sizes, never by the attack's own word.
         unstable: bool of shape (N,): the surface's answer changed between the two batch sizes.
         targets: int64 of shape (N,) where the attack was targeted, else None.
+        image: int64 of shape (N,): which original each entry was made from, where several share one; else None.
         provenance: attack, parameters, surface, seed and versions, as plain data.
     """
 
@@ -32,6 +35,7 @@ class AdversarialSet:
     success: Tensor
     unstable: Tensor
     targets: Tensor | None = None
+    image: Tensor | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -70,6 +74,31 @@ class AdversarialSet:
     def subset(self, index: Tensor) -> AdversarialSet:
         """The images at `index` (positions or a bool mask), in that order."""
         targets = None if self.targets is None else self.targets[index]
+        image = None if self.image is None else self.image[index]
+        clean = self.clean.subset(index)
         return AdversarialSet(
-            self.clean.subset(index), self.x[index], self.success[index], self.unstable[index], targets, self.provenance
+            clean, self.x[index], self.success[index], self.unstable[index], targets, image, self.provenance
+        )
+
+    @staticmethod
+    def cat(sets: Sequence[AdversarialSet]) -> AdversarialSet:
+        """Several attacks on the same originals as one set that remembers which entries share an original.
+
+        Raises:
+            SettingsError: the sets were made from different images.
+        """
+        first = sets[0]
+        if any(s.clean.fingerprint != first.clean.fingerprint for s in sets):
+            raise SettingsError("adversarial sets of different images cannot be joined: attack the same split.")
+        order = torch.arange(len(first)).repeat(len(sets))
+        return AdversarialSet(
+            first.clean.subset(order),
+            torch.cat([s.x for s in sets]),
+            torch.cat([s.success for s in sets]),
+            torch.cat([s.unstable for s in sets]),
+            None
+            if any(s.targets is None for s in sets)
+            else torch.cat([s.targets for s in sets if s.targets is not None]),
+            order,
+            {"attack": first.attack, "joined": [s.provenance for s in sets]},
         )

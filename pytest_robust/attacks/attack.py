@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+from pytest_robust.attacks.batching import comfortable_batch
 from pytest_robust.errors import AttackError, SettingsError
 from pytest_robust.models.classifier import Classifier
 
 Norm = Literal["linf", "l2", "l1", "l0"]
 Target = Literal["least_likely", "most_likely"]
+
+#: ART's names of norms.
+NORMS: Mapping[str, Norm] = {"inf": "linf", "2": "l2", "1": "l1"}
+#: Parameters that say how an attack is run and not what it does; `Attack.title` leaves them out.
+HOUSEKEEPING = frozenset({"batch_size", "verbose", "summary_writer", "seed"})
 
 
 @dataclass(frozen=True)
@@ -22,12 +30,13 @@ class Attack:
     Args:
         name: the name under which it is registered.
         implementation: ``"module:Class"`` of an ART ``EvasionAttack``; imported when the attack is built.
-        params: ART's own argument names and their values.
+        params: ART's own argument names and their values. A ``batch_size`` of None is chosen for the machine.
         norm: norm in which its budget or its distance is measured; None if it has none.
         target: None is untargeted; otherwise which wrong class each image is pushed to, by the surface's logits
             on the clean image: its least likely class, or its most likely wrong one.
-        gradient_calls: how many times it asks the surface for a gradient per image, at most; 0 is gradient-free.
+        gradient_calls: how many times it asks the surface for a gradient in an iteration; 0 is gradient-free.
         reference: the paper.
+        iterations: names of the parameters whose product is the number of iterations.
     """
 
     name: str
@@ -37,6 +46,7 @@ class Attack:
     target: Target | None = None
     gradient_calls: int = 1
     reference: str = ""
+    iterations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
@@ -53,9 +63,17 @@ class Attack:
         return self.target is not None
 
     @property
+    def total_gradient_calls(self) -> int:
+        """How many times it asks the surface for a gradient per image, at most."""
+        return self.gradient_calls * math.prod(max(1, int(self.params.get(name, 1))) for name in self.iterations)
+
+    @property
     def title(self) -> str:
-        """Name and parameters, as people read it: ``pgd(eps=0.1, max_iter=40)``."""
-        inside = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.params.items())
+        """Name and parameters, as people read it: ``pgd(norm=inf, eps=0.1, eps_step=0.01, max_iter=40)``."""
+        shown = {k: v for k, v in self.params.items() if k not in HOUSEKEEPING}
+        if self.target is not None:
+            shown["target"] = self.target
+        inside = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
         return f"{self.name}({inside})"
 
     def configured(self, **params: Any) -> Attack:
@@ -65,37 +83,97 @@ class Attack:
             SettingsError: a parameter that the implementation does not take, or a budget outside (0, 1] in L∞.
         """
         target = params.pop("target", self.target)
-        known = set(self.art_class().attack_params) | set(self.params)
         for name in params:
-            if name not in known:
-                raise SettingsError(
-                    f"the attack {self.name!r} takes no parameter {name!r}; it takes: {', '.join(sorted(known))}."
-                )
-        changed = replace(self, params={**self.params, **params}, target=target)
-        if changed.eps is not None and self.norm == "linf" and not 0 < changed.eps <= 1:
+            self._check_parameter(name)
+        changed = replace(self, params={**self.params, **params}, target=target, norm=self._norm_after(params))
+        if target not in (None, "least_likely", "most_likely"):
             raise SettingsError(
-                f"the attack {self.name!r} has eps={changed.eps:g}, but images are in [0, 1], so an L∞ budget is in "
-                "(0, 1]: write 8/255, not 8."
+                f"the attack {self.name!r} has target={target!r}; it must be None, 'least_likely' or 'most_likely'."
             )
+        changed._check_budget()
         return changed
 
     def art_class(self) -> Any:
-        """The ART ``EvasionAttack`` class behind the name."""
+        """The ART ``EvasionAttack`` class behind the name.
+
+        Raises:
+            AttackError: it needs a package that is not installed.
+        """
         module, _, attribute = self.implementation.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ImportError as error:
+            raise self._missing(error) from error
 
     def build(self, classifier: Classifier, **overrides: Any) -> Any:
         """The configured ART ``EvasionAttack`` object against `classifier`.
 
+        Besides ART's ``generate`` it has ``perturb(x, y) -> Tensor``, from images and labels (targets, where the attack
+        is targeted) as tensors. ART's own attacks, and others with ``generate`` alone, get it from `Adapted`.
+
         Raises:
-            AttackError: ART refuses the parameters.
+            AttackError: the parameters are refused, or a package is missing.
         """
         params: dict[str, Any] = {**self.params, **overrides}
         art_class = self.art_class()
-        for name, value in (("targeted", self.targeted), ("verbose", False)):
-            if name in art_class.attack_params:
-                params.setdefault(name, value)
+        accepted = inspect.signature(art_class.__init__).parameters
+        seed = params.pop("seed", 0)
+        defaults = {"targeted": self.targeted, "verbose": False, "seed": seed}
+        params = {**{k: v for k, v in defaults.items() if k in accepted}, **params}
+        if "batch_size" in accepted:
+            params["batch_size"] = params.get("batch_size") or comfortable_batch(
+                classifier.input_shape, classifier.device
+            )
+        if self.targeted and "targeted" not in accepted:
+            raise AttackError(f"the attack {self.name!r} cannot be targeted; leave target out.")
         try:
-            return art_class(classifier.art_estimator(), **params)
+            built = art_class(classifier.art_estimator(), **params)
         except (TypeError, ValueError) as error:
             raise AttackError(f"the attack {self.title} cannot be built: {error}") from error
+        except ImportError as error:
+            raise self._missing(error) from error
+        if hasattr(built, "perturb"):
+            return built
+        from pytest_robust.attacks.adapter import Adapted
+
+        return Adapted(built, name=self.name, targeted=self.targeted, seed=seed)
+
+    def _check_parameter(self, name: str) -> None:
+        if name == "targeted":
+            raise SettingsError(
+                f"the attack {self.name!r}: say which class to reach, target='least_likely' or 'most_likely', "
+                "instead of targeted."
+            )
+        if name in self.params:
+            return
+        # Only now is the implementation imported, and with it ART, which takes seconds.
+        accepted = set(inspect.signature(self.art_class().__init__).parameters)
+        known = (accepted - {"self", "estimator", "classifier", "targeted"}) | set(self.params)
+        if name not in known:
+            raise SettingsError(
+                f"the attack {self.name!r} takes no parameter {name!r}; it takes: {', '.join(sorted(known))}."
+            )
+
+    def _norm_after(self, params: Mapping[str, Any]) -> Norm | None:
+        if "norm" not in params:
+            return self.norm
+        name = str(params["norm"]).removesuffix(".0")
+        if name not in NORMS:
+            raise SettingsError(f"the attack {self.name!r} has norm={params['norm']!r}; it must be 'inf', 2 or 1.")
+        return NORMS[name]
+
+    def _check_budget(self) -> None:
+        if self.eps is None:
+            return
+        if self.norm == "linf" and not 0 < self.eps <= 1:
+            raise SettingsError(
+                f"the attack {self.name!r} has eps={self.eps:g}, but images are in [0, 1], so an L∞ budget is in "
+                "(0, 1]: write 8/255, not 8."
+            )
+        if not 0 < self.eps < math.inf:
+            raise SettingsError(f"the attack {self.name!r} has eps={self.eps:g}; a budget is positive and finite.")
+
+    def _missing(self, error: ImportError) -> AttackError:
+        package = (error.name or "").partition(".")[0]
+        mend = f"run: pip install {package}" if package else "check its implementation"
+        return AttackError(f"the attack {self.name!r} ({self.implementation}) cannot be imported: {error}; {mend}.")

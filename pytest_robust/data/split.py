@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from torch import Tensor
 from pytest_robust.errors import DataError
 
 Kind = Literal["natural", "interpolated", "adversarial"]
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,27 +56,64 @@ class Split:
     def fingerprint(self) -> str:
         """SHA-256 of the pixels, the labels and their shapes: equal images have equal fingerprints."""
         digest = hashlib.sha256(repr((tuple(self.x.shape), self.num_classes)).encode())
-        digest.update(memoryview(self.x.detach().cpu().contiguous().numpy()).cast("B"))
-        digest.update(memoryview(self.y.detach().cpu().contiguous().numpy()).cast("B"))
+        for tensor in (self.x, self.y):
+            digest.update(tensor.detach().cpu().reshape(-1).numpy().data)
         return digest.hexdigest()
 
     def subset(self, index: Tensor | Sequence[int], name: str | None = None) -> Split:
-        """The images at `index` (int64 positions, or a bool mask of shape (N,)), in that order."""
-        picked = torch.as_tensor(index)
+        """The images at `index` (positions 0 .. N - 1, or a bool mask of shape (N,)), in that order.
+
+        Raises:
+            DataError: a position that no image has, or a mask of another length.
+        """
+        picked = self._positions(index)
         return replace(self, x=self.x[picked], y=self.y[picked], name=name or self.name)
 
     def sample(self, size: int, seed: int) -> Split:
-        """`size` images drawn without replacement, all of them if there are fewer; the same seed draws the same."""
+        """`size` images drawn without replacement, all of them if there are fewer; the same seed draws the same.
+
+        Raises:
+            DataError: `size` is negative.
+        """
+        if size < 0:
+            raise DataError(f"{self.name}: a sample of {size} images cannot be drawn; ask for 0 or more.")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size]
         return self.subset(order, name=f"{self.name}[{min(size, len(self))} of {len(self)}, seed {seed}]")
 
     def relabelled(self, label: int, num_classes: int) -> Split:
-        """The same images, all with one label: how out-distribution images enter a dustbin class."""
+        """The same images, all with one label: how out-distribution images enter a dustbin class.
+
+        Raises:
+            DataError: `label` is not in 0 .. num_classes - 1.
+        """
         return replace(self, y=torch.full_like(self.y, label), num_classes=num_classes)
 
     def to(self, device: torch.device | str) -> Split:
         """The same split with its tensors on `device`."""
-        return replace(self, x=self.x.to(device), y=self.y.to(device))
+        moved = replace(self, x=self.x.to(device), y=self.y.to(device))
+        if "fingerprint" in vars(self):  # known, so it need not be fetched back from the device
+            vars(moved)["fingerprint"] = self.fingerprint
+        return moved
+
+    def _positions(self, index: Tensor | Sequence[int]) -> Tensor:
+        """`index` as int64 positions on the device of the images, checked."""
+        picked = torch.as_tensor(index, device=self.x.device)
+        if picked.dtype == torch.bool and picked.shape == (len(self),):
+            return picked.nonzero().flatten()
+        if picked.shape == (0,):
+            return picked.to(torch.int64)  # an empty list reads as floats
+        if picked.ndim != 1 or picked.dtype not in INTEGERS:
+            raise DataError(
+                f"{self.name}: an index must be integer positions or a bool mask of shape ({len(self)},), "
+                f"not {picked.dtype} of shape {tuple(picked.shape)}."
+            )
+        low, high = int(picked.min()), int(picked.max())
+        if low < 0 or high >= len(self):
+            raise DataError(
+                f"{self.name}: positions run from {low} to {high}, but there are {len(self)} images; "
+                "count them from zero."
+            )
+        return picked.to(torch.int64)
 
 
 def check_images(x: Tensor, where: str) -> None:
@@ -84,10 +123,18 @@ def check_images(x: Tensor, where: str) -> None:
         raise DataError(f"{where}: images must be a float32 tensor of shape (N, C, H, W), not {got}.")
     if len(x) == 0:
         return
-    low, high = float(x.min()), float(x.max())
-    if not (low >= 0.0 and high <= 1.0):  # NaN compares false, so it lands here as well
-        hint = "divide by 255" if high > 1.5 and low >= 0 else "undo any normalisation; it belongs into the model"
-        raise DataError(f"{where}: images must be finite and in [0, 1], but run from {low:.4g} to {high:.4g}: {hint}.")
+    if x.numel() == 0:
+        raise DataError(f"{where}: images of shape {tuple(x.shape)} have no pixels; C, H and W must be 1 or more.")
+    low, high = (float(end) for end in torch.aminmax(x.detach()))
+    if low >= 0.0 and high <= 1.0:
+        return
+    if not (math.isfinite(low) and math.isfinite(high)):  # a single NaN makes both ends NaN
+        hint = "find where they become NaN or infinite"
+    elif low >= 0 and high > 1.5:
+        hint = "divide by 255"
+    else:
+        hint = "undo any normalisation; it belongs into the model"
+    raise DataError(f"{where}: images must be finite and in [0, 1], but run from {low:.4g} to {high:.4g}: {hint}.")
 
 
 def check_labels(y: Tensor, n: int, num_classes: int, where: str) -> None:

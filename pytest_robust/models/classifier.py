@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pytest_robust.errors import ModelError
-from pytest_robust.store.fingerprint import fingerprint, source_fingerprint, tensors_fingerprint
+from pytest_robust.models.structure import structure_fingerprint
+from pytest_robust.store.fingerprint import fingerprint, tensors_fingerprint
 
 
 class Classifier(nn.Module):
@@ -106,19 +107,19 @@ class Classifier(nn.Module):
         return self.logits_of(x, batch_size).argmax(1)
 
     def _batched(self, function: Callable[[Tensor], Tensor], x: Tensor, batch_size: int) -> Tensor:
-        if len(x) == 0:
-            return torch.empty(0, self.num_classes, device=x.device)
-        outputs = [function(batch.to(self.device)).to(x.device) for batch in x.split(batch_size)]
-        return torch.cat(outputs)
+        # No images are one empty batch, so that what comes back has the right width.
+        batches = torch.split(x, batch_size) if len(x) else (x,)
+        return torch.cat([function(batch.to(self.device)).to(x.device) for batch in batches])
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the weights, the buffers and the code of the network: what its answers depend on.
+        """Of the weights, the buffers, the structure and the code of the network: what its answers depend on.
 
         Computed once: train first, then ask.
         """
-        code = sorted({source_fingerprint(type(m)) for m in self.network.modules()})
-        return fingerprint([tensors_fingerprint(self.state_dict()), code, self.num_classes])
+        return fingerprint(
+            [tensors_fingerprint(self.state_dict()), structure_fingerprint(self.network), self.num_classes]
+        )
 
     def art_estimator(self) -> Any:
         """This classifier as ART's ``PyTorchClassifier`` (budget and clip values in [0, 1], no preprocessing)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from pytest_robust.data.split import Split
 from pytest_robust.errors import SettingsError
@@ -25,7 +25,7 @@ class Recipe:
         momentum: of SGD.
         weight_decay: L2 penalty of the optimiser.
         schedule: "constant", or "cosine" down to zero over `epochs`.
-        epochs: how often the data is seen, at most.
+        epochs: how often the data is seen, at most; 0 leaves the network untrained.
         patience: stop after so many epochs without a better validation accuracy; None trains all epochs.
         batch_size: images per step.
         augmentation: "none", or "flip_crop" (mirrored, shifted by up to 4 pixels) for photographs.
@@ -34,6 +34,9 @@ class Recipe:
         channels_last: memory format in which it trains; changes the order of summation, so it counts.
         seed: of initialisation, shuffling, dropout and augmentation.
         name: for people and reports; does not count.
+
+    Raises:
+        SettingsError: a field that cannot be right, or splits that do not fit each other.
     """
 
     architecture: str
@@ -66,6 +69,36 @@ class Recipe:
             )
         if self.patience is not None and self.validation is None:
             raise SettingsError(f"the recipe for {self.architecture!r} has patience but no validation images.")
+        self._check_validation()
+        self._check_choices()
+        self._check_numbers()
+
+    def _check_validation(self) -> None:
+        valid = self.validation
+        if valid is None or (valid.input_shape == self.input_shape and valid.num_classes <= self.num_classes):
+            return
+        raise SettingsError(
+            f"the validation images of {self.architecture!r} do not fit its training data: {valid.num_classes} classes "
+            f"and shape {valid.input_shape}, but it is trained on {self.num_classes} and {self.input_shape}."
+        )
+
+    def _check_choices(self) -> None:
+        for field, hint in get_type_hints(type(self)).items():
+            value, allowed = getattr(self, field), get_args(hint)
+            if allowed and all(isinstance(choice, str) for choice in allowed) and value not in allowed:
+                raise SettingsError(
+                    f"the recipe for {self.architecture!r} has {field}={value!r}; it is one of: {', '.join(allowed)}."
+                )
+
+    def _check_numbers(self) -> None:
+        least = {"epochs": 0, "batch_size": 1, "patience": 1, "momentum": 0, "weight_decay": 0, "learning_rate": 0}
+        for field, low in least.items():
+            value = getattr(self, field)
+            # Written so that NaN fails as well.
+            if value is not None and not low <= value < float("inf"):
+                raise SettingsError(
+                    f"the recipe for {self.architecture!r} has {field}={value!r}; it is a number of at least {low}."
+                )
 
     @property
     def num_classes(self) -> int:

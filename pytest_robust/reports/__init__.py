@@ -1,1 +1,1 @@
-
+"""What a run leaves for people and machines: tables of claims, results.json, figures."""

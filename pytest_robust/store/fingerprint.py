@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,14 +22,14 @@ from torch import Tensor
 def fingerprint(value: Any) -> str:
     """SHA-256 of plain data: equal settings have equal fingerprints in every process and on every machine.
 
-    `value` may nest dataclasses, mappings, sequences, enums, paths, numbers, strings and None; anything with a
-    ``fingerprint`` attribute counts by it. Mappings count without regard to order.
+    `value` may nest dataclasses, mappings, sets, sequences, tensors, enums, paths, numbers, strings, bytes and None;
+    anything with a ``fingerprint`` attribute counts by it. Mappings and sets count without regard to order. A tuple
+    equals a list; 1, 1.0 and True are three different values.
 
     Raises:
         TypeError: something in `value` has no stable form.
     """
-    text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_text(_plain(value)).encode()).hexdigest()
 
 
 def tensors_fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -38,15 +39,18 @@ def tensors_fingerprint(tensors: Mapping[str, Tensor]) -> str:
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         # Viewed as bytes because NumPy has no bfloat16.
-        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()) if tensor.numel() else b"")
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
     return digest.hexdigest()
 
 
 def source_fingerprint(obj: Any) -> str:
     """SHA-256 of the source file that defines `obj`: an edited file never meets a result of its old version.
 
-    Objects without readable source (a REPL, a C extension) count by their qualified name.
+    A ``functools.partial`` counts by its function, without its arguments. Objects without readable source (a REPL, a
+    C extension) count by their qualified name.
     """
+    while isinstance(obj, functools.partial):
+        obj = obj.func
     module = obj if isinstance(obj, ModuleType) else sys.modules.get(getattr(obj, "__module__", ""))
     try:
         path = inspect.getsourcefile(module) if module is not None else None
@@ -57,9 +61,13 @@ def source_fingerprint(obj: Any) -> str:
     return _file_fingerprint(path, Path(path).stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)
 def _file_fingerprint(path: str, _mtime_ns: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _text(plain: Any) -> str:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
@@ -69,6 +77,12 @@ def _plain(value: Any) -> Any:
         return {"float": value.hex()}  # exact, and finite or not
     if isinstance(value, Enum):
         return {"enum": f"{type(value).__name__}.{value.name}"}
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, (Tensor, np.ndarray)):
+        return {"tensor": tensors_fingerprint({"": torch.as_tensor(value)})}
     if isinstance(value, Path):
         return {"path": value.as_posix()}
     known = getattr(value, "fingerprint", None)
@@ -78,9 +92,9 @@ def _plain(value: Any) -> Any:
         fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__qualname__, "fields": fields}
     if isinstance(value, Mapping):
-        return {"map": sorted([str(k), _plain(v)] for k, v in value.items())}
+        return {"map": sorted(([_plain(k), _plain(v)] for k, v in value.items()), key=_text)}
     if isinstance(value, (set, frozenset)):
-        return {"set": sorted(json.dumps(_plain(v), sort_keys=True) for v in value)}
-    if isinstance(value, Iterable):
+        return {"set": sorted((_plain(v) for v in value), key=_text)}
+    if isinstance(value, Sequence):
         return [_plain(v) for v in value]
     raise TypeError(f"{type(value).__name__} has no stable fingerprint: {value!r}")

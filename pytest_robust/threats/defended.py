@@ -31,7 +31,8 @@ class Defended:
         name: the defense with the parameters that are not its defaults.
         num_classes: classes it can name (a dustbin is not one of them).
         decide_batch: from images (n, C, H, W) in [0, 1], on `device`, to a `Decision` of n.
-        surfaces: differentiable classifiers by threat model; they may have more outputs than `num_classes`.
+        surfaces: differentiable classifiers by threat model; they may have more outputs than `num_classes`. The
+            surrogate of `ThreatModel.TRANSFER` is the attacker's and not among them: ``bench.surface`` has it.
         device: where `decide_batch` wants its images.
         fingerprint: of everything the decisions depend on.
         networks: the trained networks inside, by role, for figures and for claims about their features.

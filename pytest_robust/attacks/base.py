@@ -1,0 +1,173 @@
+"""The shared base of this project's own attacks: ART's ``EvasionAttack``, with images that stay tensors.
+
+An attack implements `_attack`, for one pool of images on the model's device. The base cuts pools, checks images and
+labels, freezes the model, seeds the noise, and evaluates the model in batches that suit the machine.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from art.attacks.attack import EvasionAttack
+from art.estimators.classification import PyTorchClassifier
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_robust.attacks.isolation import frozen
+from pytest_robust.data.split import check_images, check_labels
+from pytest_robust.errors import AttackError
+
+#: How many batches' worth of images an attack keeps in hand: as images finish, the others close ranks.
+POOL = 8
+
+#: From logits (n, K) and the labels (n,) that belong to them to a value per image.
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+
+class TorchAttack(EvasionAttack):  # type: ignore[misc]
+    """An ``EvasionAttack`` whose images stay on the model's device.
+
+    Args:
+        estimator: ART's ``PyTorchClassifier`` of a model from [0, 1] images to logits, with no preprocessing.
+        targeted: whether `y` holds the classes to reach instead of the labels to leave.
+        batch_size: images per evaluation of the model.
+        seed: of every random draw; the same seed gives an image the same noise in every batch.
+
+    Raises:
+        AttackError: the estimator preprocesses, or clips to something other than [0, 1].
+    """
+
+    attack_params: ClassVar[list[str]] = ["targeted", "batch_size", "seed"]
+    _estimator_requirements = (PyTorchClassifier,)
+
+    def __init__(self, estimator: Any, *, targeted: bool = False, batch_size: int = 64, seed: int = 0) -> None:
+        super().__init__(estimator=estimator)
+        clip = estimator.clip_values
+        if estimator.preprocessing_operations or (clip is not None and (float(clip[0]), float(clip[1])) != (0.0, 1.0)):
+            raise AttackError(
+                f"{type(self).__name__} attacks models that take [0, 1] images as they are: put the preprocessing into "
+                "the model and set clip_values=(0, 1)."
+            )
+        if batch_size < 1:
+            raise AttackError(f"{type(self).__name__}: batch_size must be at least 1, not {batch_size}.")
+        self._targeted = targeted
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def generate(self, x: NDArray[Any], y: NDArray[Any] | None = None, **_: Any) -> NDArray[np.float32]:
+        """Perturbed images, float32 of shape (N, C, H, W).
+
+        Args:
+            x: images in [0, 1] of shape (N, C, H, W).
+            y: labels (targets, where the attack is targeted), as integers of shape (N,) or one-hot of shape (N, K).
+                Without them an untargeted attack leaves the model's own predictions, as ART's do.
+
+        Raises:
+            AttackError: a targeted attack without targets.
+            DataError: images that are not in [0, 1], or labels out of range.
+        """
+        images = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+        perturbed = self.perturb(images, self._labels(images, y))
+        return perturbed.numpy()  # type: ignore[no-any-return]
+
+    def perturb(self, x: Tensor, y: Tensor) -> Tensor:
+        """Perturbed images, float32 of shape (N, C, H, W), on `x`'s device.
+
+        Args:
+            x: images, float32 of shape (N, C, H, W), in [0, 1].
+            y: labels (targets, where the attack is targeted), int64 of shape (N,).
+
+        Raises:
+            AttackError: the model's gradient is NaN.
+            DataError: images that are not in [0, 1], or labels out of range.
+        """
+        name = type(self).__name__
+        check_images(x, name)
+        check_labels(y, len(x), self.estimator.nb_classes, name)
+        self._broken = torch.zeros((), dtype=torch.bool, device=self.device)
+        parts = []
+        with frozen(self.model), torch.enable_grad():
+            self._start()
+            for images, labels in zip(x.split(self.pool_size), y.split(self.pool_size), strict=True):
+                parts.append(self._attack(images.to(self.device), labels.to(self.device)).detach().to(x.device))
+        if bool(self._broken):
+            raise AttackError(f"{name}: the model's gradient is NaN: find the operation in it that divides by zero.")
+        return torch.cat(parts) if parts else x.clone()
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The model behind the estimator."""
+        model: torch.nn.Module = self.estimator.model
+        return model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = self.estimator.device
+        return device
+
+    @property
+    def pool_size(self) -> int:
+        """How many images are attacked together."""
+        return POOL * self.batch_size
+
+    def _start(self) -> None:
+        """Prepare a run over all images: where an attack sets up its noise."""
+
+    @abstractmethod
+    def _attack(self, x: Tensor, y: Tensor) -> Tensor:
+        """Perturbed images of one pool, on the model's device."""
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits of `x`, without gradients, batch by batch."""
+        with torch.no_grad():
+            return torch.cat([self.model(batch) for batch in x.split(self.batch_size)])
+
+    def value_and_gradient(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, the objective and its gradient with respect to `x`, batch by batch."""
+        parts = [self._one_batch(images, labels, objective) for images, labels in self._batches(x, y)]
+        logits, values, gradients = (torch.cat(each) for each in zip(*parts, strict=True))
+        self._broken |= gradients.isnan().any()
+        return logits, values, gradients
+
+    def _one_batch(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
+        images = x.detach().requires_grad_()
+        logits = self.model(images)
+        values = objective(logits, y)
+        (gradient,) = torch.autograd.grad(values.sum(), images)
+        return logits.detach(), values.detach(), gradient
+
+    def _batches(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(x.split(self.batch_size), y.split(self.batch_size), strict=True)
+
+    def _labels(self, x: Tensor, y: NDArray[Any] | None) -> Tensor:
+        if y is not None:
+            return torch.from_numpy((np.argmax(y, axis=1) if np.ndim(y) == 2 else np.asarray(y)).astype(np.int64))
+        if self._targeted:
+            raise AttackError(f"{type(self).__name__} is targeted and needs the classes to reach as y.")
+        check_images(x, type(self).__name__)
+        with frozen(self.model):
+            parts = [self.logits(batch.to(self.device)).argmax(1).cpu() for batch in x.split(self.batch_size)]
+        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
+
+
+def runner_up(logits: Tensor, y: Tensor) -> Tensor:
+    """Log-sum-exp of the other classes' logits, minus the logit of `y`: rises with the cross-entropy.
+
+    Cross-entropy is log(1 + exp(this)), so both have the same gradient up to a positive factor per image, and an
+    attack that uses its sign or its direction takes the same step. But in float32 the gradient of the cross-entropy of
+    a confident answer rounds to something else or to zero, and this one's does not.
+    """
+    own = y[:, None]
+    others = logits.scatter(1, own, float("-inf"))
+    return others.logsumexp(1) - logits.gather(1, own)[:, 0]
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """The logit of `y` minus the largest other logit: positive where `y` is the answer."""
+    own = y[:, None]
+    return logits.gather(1, own)[:, 0] - logits.scatter(1, own, float("-inf")).amax(1)

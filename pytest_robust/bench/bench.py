@@ -1,0 +1,249 @@
+"""The Bench: one object with the data set, recipes, store, device, seed and scale of a run.
+
+A defense fits itself on it, a test asks it for models, adversarial sets and evaluations. Whatever it is asked for
+twice it makes once: in memory within a session, in the artifact store between sessions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.attacks.attack import Attack
+from pytest_robust.attacks.crafting import load_or_craft
+from pytest_robust.bench.defense import Defense
+from pytest_robust.bench.evaluating import Evaluator
+from pytest_robust.bench.ledger import Ledger, stopwatch
+from pytest_robust.bench.profile import Profile, profile_for
+from pytest_robust.bench.settings import Settings, resolve_device
+from pytest_robust.catalogue import Registries
+from pytest_robust.data.dataset import Dataset
+from pytest_robust.data.split import Split
+from pytest_robust.errors import DefenseError, SettingsError
+from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.precision import best_precision
+from pytest_robust.models.progress import Progress
+from pytest_robust.models.recipe import Recipe
+from pytest_robust.models.recipe_key import recipe_key
+from pytest_robust.models.trained import load_or_train
+from pytest_robust.store.artifacts import ArtifactStore
+from pytest_robust.threats.defended import Defended, ThreatModel
+
+#: Seeds are derived from the run's by adding these, so that no two roles share one.
+SURROGATE_SEED = 1_000_003
+SAMPLE_SEED = 2_000_003
+#: Images this small train so fast that converting them to bfloat16 costs more than it saves.
+FEW_PIXELS = 16 * 16
+
+
+class Bench:
+    """Data, training, attacks and evaluation for one run.
+
+    Args:
+        settings: the choices of the run.
+        registries: names of data sets, architectures, attacks and defenses; the built-in ones by default.
+        progress: told about training; None is silent.
+
+    Raises:
+        DeviceError: the machine lacks the device that was asked for.
+        CacheError: the cache folder cannot be used.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, registries: Registries | None = None, progress: Progress | None = None
+    ) -> None:
+        self.settings = settings or Settings()
+        self.registries = registries or Registries()
+        self.device = resolve_device(self.settings.device)
+        self.store = ArtifactStore(self.settings.cache)
+        self.store.check_writable()
+        self.ledger = Ledger()
+        self._progress = progress
+        self._models: dict[str, Classifier] = {}
+        self._defended: dict[str, Defended] = {}
+        self._evaluator = Evaluator(self.store, self.ledger)
+
+    # -- data ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set of the run, loaded now if it was not yet.
+
+        Raises:
+            UnknownNameError: nobody registered it.
+            MissingDataError: its files are not under the data root.
+            DataError: its files are damaged or foreign.
+        """
+        return self.load_dataset(self.settings.dataset)
+
+    @cached_property
+    def out_distribution(self) -> Dataset:
+        """The data set of foreign images that goes with `dataset`.
+
+        Raises:
+            SettingsError: it has none.
+        """
+        name = self.dataset.out_distribution
+        if name is None:
+            raise SettingsError(
+                f"the data set {self.dataset.name!r} names no out-distribution companion, and this needs one: choose "
+                "another --dataset, or register one with Dataset(out_distribution=...)."
+            )
+        companion = self.load_dataset(name)
+        if companion.input_shape != self.dataset.input_shape:
+            raise SettingsError(
+                f"{name!r} is the out-distribution companion of {self.dataset.name!r}, but its images are "
+                f"{companion.input_shape} (C, H, W) instead of {self.dataset.input_shape}."
+            )
+        return companion
+
+    def load_dataset(self, name: str) -> Dataset:
+        """Any registered data set, from the run's data root."""
+        dataset: Dataset = self.registries.datasets.get(name)(self.settings.source)
+        return dataset
+
+    @property
+    def profile(self) -> Profile:
+        """Sizes and training settings for the data set at the run's scale."""
+        return profile_for(self.settings.dataset, self.settings.scale)
+
+    @cached_property
+    def _parts(self) -> tuple[Split, Split | None]:
+        """Training images, and the validation images held out from them; disjoint by construction."""
+        everything = self.dataset.train
+        order = torch.randperm(len(everything), generator=torch.Generator().manual_seed(self._sample_seed))
+        held_out = self.profile.validation_images
+        size = len(everything) - held_out if self.profile.train_images is None else self.profile.train_images
+        train = everything.subset(order[held_out : held_out + size], name=f"{everything.name}[{size}]")
+        validation = everything.subset(order[:held_out], name=f"{everything.name}[validation]") if held_out else None
+        return train, validation
+
+    @property
+    def train_split(self) -> Split:
+        """The training images of the run's scale."""
+        return self._parts[0]
+
+    @property
+    def validation_split(self) -> Split | None:
+        """Images held out from the training set, or None; never test images."""
+        return self._parts[1]
+
+    @cached_property
+    def test_split(self) -> Split:
+        """The test images of the run's scale: all of them, or a random sample of fixed seed."""
+        return self.test_sample(self.profile.test_images)
+
+    @cached_property
+    def out_distribution_test_split(self) -> Split:
+        """Foreign test images, as many as the scale allows."""
+        return self._sampled(self.out_distribution.test, self.profile.test_images)
+
+    def test_sample(self, size: int | None) -> Split:
+        """A random sample of the test images; None is all of them."""
+        return self._sampled(self.dataset.test, size)
+
+    def _sampled(self, split: Split, size: int | None) -> Split:
+        return split if size is None or size >= len(split) else split.sample(size, self._sample_seed)
+
+    @property
+    def _sample_seed(self) -> int:
+        return self.settings.seed + SAMPLE_SEED
+
+    # -- models --------------------------------------------------------------------------------------------------
+
+    def recipe(self, *data: Split, **changes: Any) -> Recipe:
+        """The run's recipe for training on `data` (the training images if none is given), with fields changed."""
+        profile = self.profile
+        pixels = self.dataset.input_shape[1] * self.dataset.input_shape[2]
+        recipe = Recipe(
+            architecture=profile.architecture,
+            data=data or (self.train_split,),
+            validation=self.validation_split,
+            learning_rate=profile.learning_rate,
+            weight_decay=profile.weight_decay,
+            schedule=profile.schedule,
+            epochs=profile.epochs,
+            patience=profile.patience,
+            batch_size=profile.batch_size,
+            augmentation=profile.augmentation,
+            normalization=profile.normalization,
+            precision="float32" if pixels <= FEW_PIXELS else best_precision(self.device),
+            seed=self.settings.seed,
+        )
+        return replace(recipe, **changes)
+
+    def train(self, recipe: Recipe) -> Classifier:
+        """The classifier that `recipe` gives: from memory, from the store, or trained now."""
+        architectures = self.registries.architectures
+        key = recipe_key(recipe, architectures, self.device)
+        if key not in self._models:
+            with stopwatch() as watch:
+                self._models[key], built = load_or_train(recipe, self.store, self.device, architectures, self._progress)
+            self.ledger.note("trained" if built else "loaded", recipe.title, watch.seconds, key=key)
+        return self._models[key]
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The undefended network, trained on the training images alone."""
+        return self.train(self.recipe(name="undefended"))
+
+    @cached_property
+    def surrogate(self) -> Classifier:
+        """The attacker's own network: the same recipe trained apart, from another seed, without any defense."""
+        return self.train(self.recipe(name="surrogate", seed=self.settings.seed + SURROGATE_SEED))
+
+    def defend(self, defense: str | Defense) -> Defended:
+        """A fitted defense, by registered name or as an object.
+
+        Raises:
+            UnknownNameError: nobody registered the name.
+            DefenseError: it does not give a `Defended`.
+        """
+        chosen: Defense = self.registries.defenses.get(defense)() if isinstance(defense, str) else defense
+        if chosen.title not in self._defended:
+            defended = chosen.fit(self)
+            if not isinstance(defended, Defended):
+                raise DefenseError(
+                    f"the defense {chosen.title!r}: fit must return a Defended, not {type(defended).__name__}."
+                )
+            self._defended[chosen.title] = defended
+        return self._defended[chosen.title]
+
+    def surface(self, defended: Defended, threat_model: ThreatModel | str) -> Classifier:
+        """What an attacker differentiates: the surrogate under `transfer`, else a surface of `defended`.
+
+        Raises:
+            SettingsError: the defense offers no surface for this threat model.
+        """
+        return self.surrogate if threat_model == ThreatModel.TRANSFER else defended.surface(threat_model)
+
+    # -- attacks and evaluation ----------------------------------------------------------------------------------
+
+    def attack_named(self, name: str, **params: Any) -> Attack:
+        """A registered attack with parameters changed."""
+        attack: Attack = self.registries.attacks.get(name)
+        return attack.configured(**params) if params else attack
+
+    def correctly_classified(self, surface: Classifier, split: Split) -> Split:
+        """Those images of `split` that `surface` classifies correctly, in order."""
+        keep = surface.predict(split.x) == split.y
+        return split.subset(keep, name=f"{split.name}, correctly classified")
+
+    def attack(self, surface: Classifier, attack: str | Attack, split: Split | None = None) -> AdversarialSet:
+        """`split` (the test images by default) perturbed by `attack` against `surface`: from the store, or now."""
+        chosen = self.attack_named(attack) if isinstance(attack, str) else attack
+        with stopwatch() as watch:
+            adversarial, built = load_or_craft(
+                chosen, surface, split or self.test_split, self.store, seed=self.settings.seed
+            )
+        self.ledger.note("crafted" if built else "reused", chosen.title, watch.seconds, n=len(adversarial))
+        return adversarial
+
+    def evaluate(self, defended: Defended, images: AdversarialSet | Split | None = None) -> Evaluation:
+        """What `defended` makes of an adversarial set, or of clean images (the test images by default)."""
+        return self._evaluator.evaluate(defended, images if images is not None else self.test_split)

@@ -1,0 +1,86 @@
+"""Evaluating: decisions of a defended model on images, made once and cached, and the checks on the attack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.bench.ledger import Ledger, stopwatch
+from pytest_robust.data.split import Split
+from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.store.artifacts import Artifact, ArtifactStore
+from pytest_robust.store.fingerprint import fingerprint
+from pytest_robust.threats.decision import Decision
+from pytest_robust.threats.defended import Defended, check_decision
+
+#: An attack some of whose images change sides with the batch size sits on the boundary; above this share its
+#: success rate is no figure to judge by.
+MOST_UNSTABLE = 0.01
+#: Images whose gradient is exactly zero were not attacked at all; above this share the attack proves nothing.
+MOST_ZERO_GRADIENT = 0.01
+
+
+class Evaluator:
+    """Evaluates defended models on image sets; the same pair is decided once, in memory and in the store.
+
+    Args:
+        store: where decisions are kept between sessions.
+        ledger: told about every evaluation.
+    """
+
+    def __init__(self, store: ArtifactStore, ledger: Ledger) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._known: dict[str, Evaluation] = {}
+
+    def evaluate(self, defended: Defended, images: AdversarialSet | Split) -> Evaluation:
+        """The evaluation of `defended` on `images`."""
+        key = fingerprint(["decision", 1, defended.fingerprint, images.fingerprint])
+        if key not in self._known:
+            with stopwatch() as watch:
+                evaluation = self._evaluate(defended, images, key)
+            self._known[key] = evaluation
+            self._ledger.note("evaluated", defended.name, watch.seconds, evaluation=evaluation.as_dict())
+        return self._known[key]
+
+    def _evaluate(self, defended: Defended, images: AdversarialSet | Split, key: str) -> Evaluation:
+        artifact, _ = self._store.get_or_build("decision", key, lambda: _decide(defended, images.x))
+        tensors = artifact.tensors
+        decision = Decision(tensors["label"], tensors["rejected"], tensors["score"])
+        check_decision(decision, len(images), defended.num_classes, defended.name)
+        if isinstance(images, Split):
+            return Evaluation(defended.name, images.y, decision, settings={"data": images.name})
+        return Evaluation(
+            defended.name,
+            images.y,
+            decision,
+            images.success,
+            images.image,
+            images.norms,
+            images.provenance,
+            checks(images),
+        )
+
+
+def _decide(defended: Defended, x: Tensor) -> Artifact:
+    decision = defended.decide(x)
+    tensors = {"label": decision.label, "rejected": decision.rejected, "score": decision.score}
+    metadata: dict[str, Any] = {"defense": defended.name}
+    return Artifact({k: v.contiguous() for k, v in tensors.items()}, metadata)
+
+
+def checks(adversarial: AdversarialSet) -> tuple[str, ...]:
+    """What is wrong with an adversarial set as evidence, a sentence each; empty when nothing is."""
+    found = []
+    if len(adversarial) == 0:
+        found.append("no image was attacked")
+        return tuple(found)
+    unstable = float(adversarial.unstable.float().mean())
+    if unstable > MOST_UNSTABLE:
+        found.append(f"{unstable:.1%} of the adversarial images change sides with the batch size")
+    zero = float(adversarial.provenance.get("zero_gradient", 0.0))
+    if zero > MOST_ZERO_GRADIENT:
+        found.append(f"the surface's gradient is exactly zero on {zero:.1%} of the images (gradient masking)")
+    return tuple(found)

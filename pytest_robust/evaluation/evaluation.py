@@ -1,0 +1,131 @@
+"""An Evaluation: what a defended model made of a set of images, per image, and the rates of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_robust.evaluation.auroc import Auroc, auroc
+from pytest_robust.evaluation.compare import PairedDifference, paired_difference
+from pytest_robust.evaluation.rate import Rate
+from pytest_robust.threats.decision import Decision
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Decisions on N images with known labels.
+
+    Args:
+        defense: name of the defended model.
+        y: true labels, int64 of shape (N,).
+        decision: what the defended model answered.
+        success: bool of shape (N,): the attack fooled its own surface; None for images nobody attacked.
+        image: int64 of shape (N,): which original each entry was made from, where some share one; else None.
+        norms: per-image sizes of the perturbation, by norm.
+        settings: attack, parameters, surface, data, as plain data.
+        checks: what is wrong with the evaluation itself, a sentence each; empty when nothing is.
+    """
+
+    defense: str
+    y: Tensor
+    decision: Decision
+    success: Tensor | None = None
+    image: Tensor | None = None
+    norms: dict[str, Tensor] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    checks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def correct(self) -> Tensor:
+        """Bool of shape (N,): answered with the true label."""
+        return self.decision.correct(self.y)
+
+    @property
+    def wrong(self) -> Tensor:
+        """Bool of shape (N,): answered with a wrong label."""
+        return self.decision.wrong(self.y)
+
+    @property
+    def accuracy(self) -> Rate:
+        """Acc: the share that it answers with the true label. On attacked images: robust accuracy."""
+        return self._rate(self.correct)
+
+    @property
+    def rejection(self) -> Rate:
+        """Rej: the share that it declines to answer."""
+        return self._rate(self.decision.rejected)
+
+    @property
+    def error(self) -> Rate:
+        """Err = 1 − (Acc + Rej): the share that it answers with a wrong label."""
+        return self._rate(self.wrong)
+
+    @property
+    def success_rate(self) -> Rate | None:
+        """Attack success rate on the attacker's own surface; None for images nobody attacked."""
+        return None if self.success is None else self._rate(self.success)
+
+    @property
+    def on_successes(self) -> Evaluation:
+        """The same evaluation on only those images that fooled the attacker's surface."""
+        if self.success is None:
+            return self
+        keep = self.success
+        decision = Decision(self.decision.label[keep], self.decision.rejected[keep], self.decision.score[keep])
+        return Evaluation(
+            self.defense,
+            self.y[keep],
+            decision,
+            self.success[keep],
+            None if self.image is None else self.image[keep],
+            {k: v[keep] for k, v in self.norms.items()},
+            {**self.settings, "only_successes": True},
+            self.checks,
+        )
+
+    def error_minus(self, other: Evaluation) -> PairedDifference:
+        """This error rate minus another's on the same images, paired."""
+        return paired_difference(self.wrong, other.wrong, self.image)
+
+    def accuracy_minus(self, other: Evaluation) -> PairedDifference:
+        """This accuracy minus another's on the same images, paired."""
+        return paired_difference(self.correct, other.correct, self.image)
+
+    def auroc_against(self, clean: Evaluation) -> Auroc:
+        """AUROC of the score as a detector of these images among `clean` ones."""
+        return auroc(self.decision.score, clean.decision.score)
+
+    def _rate(self, mask: Tensor) -> Rate:
+        independent = None if self.image is None else int(self.image.unique().numel())
+        return Rate.of(mask, independent=independent)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Rates, mean norms and settings as plain data, for results.json."""
+        rates = {"accuracy": self.accuracy, "rejection": self.rejection, "error": self.error}
+        if self.success is not None:
+            rates["success_rate"] = self._rate(self.success)
+            rates["error_on_successes"] = self.on_successes.error
+        return {
+            "defense": self.defense,
+            "n": len(self),
+            **{name: {"value": _number(r.value), "lower": r.lower, "upper": r.upper} for name, r in rates.items()},
+            "mean_norms": {k: float(v.mean()) for k, v in self.norms.items() if v.numel()},
+            "settings": self.settings,
+            "checks": list(self.checks),
+        }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if value != value else value
+
+
+def worst_case(evaluations: list[Evaluation]) -> Tensor:
+    """Bool of shape (N,): answered wrongly under at least one of several attacks on the same images, in order."""
+    return torch.stack([e.wrong for e in evaluations]).any(0)

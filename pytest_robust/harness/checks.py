@@ -1,0 +1,60 @@
+"""Options against the world, before collection: names that exist, a device that is there, folders that take files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_robust.errors import RobustError
+from pytest_robust.harness.folders import check_writable
+from pytest_robust.harness.options import Options
+from pytest_robust.harness.session import RobustSession
+
+
+def check_options(session: RobustSession) -> None:
+    """Raise pytest.UsageError for the first option that this machine or the registries cannot satisfy."""
+    options = session.options
+    try:
+        _check_names(session)
+        # Asking for the CPU, or for whatever there is, is always possible, so torch can stay out.
+        if options.device not in ("auto", "cpu"):
+            from pytest_robust.bench.settings import resolve_device
+
+            resolve_device(options.device)
+    except RobustError as error:
+        raise pytest.UsageError(str(error)) from None
+    _check_data_root(options)
+    _check_folder(options.cache, "--robust-cache", "the cache folder")
+    _check_folder(options.report, "--robust-report", "the report folder")
+
+
+def _check_names(session: RobustSession) -> None:
+    options = session.options
+    if not options.given & {"dataset", "defense", "attack"}:
+        return
+    registries = session.registries
+    registries.datasets.check(options.dataset)
+    for name in options.defense:
+        registries.defenses.check(name)
+    for name in options.attack:
+        registries.attacks.check(name)
+
+
+def _check_data_root(options: Options) -> None:
+    root = options.data_root
+    if root is None or root.is_dir():
+        return
+    if root.exists():
+        raise pytest.UsageError(f"the data root {root} is not a folder: name the folder that holds the data sets.")
+    if not options.download:
+        raise pytest.UsageError(f"the data root {root} does not exist: create it, or let --download fill it.")
+
+
+def _check_folder(folder: Path | None, option: str, noun: str) -> None:
+    if folder is None:
+        return
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise pytest.UsageError(f"{noun} {folder} cannot be written ({error}): name another with {option}.") from None

@@ -1,0 +1,55 @@
+"""How a mistake that the user can mend is shown: its sentence and the user's own lines, or a skip for missing data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_robust.errors import MissingDataError, RobustError
+from pytest_robust.harness.records import CLAIMS
+from pytest_robust.harness.session import RobustSession
+
+if TYPE_CHECKING:
+    from _pytest._code.code import Traceback, TracebackEntry
+
+
+def mend(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, session: RobustSession) -> None:
+    """Rewrite the report of a test that a RobustError or an undecided claim ended; leave every other report alone."""
+    if call.excinfo is None:
+        return
+    if isinstance(call.excinfo.value, pytest.skip.Exception):
+        if item.stash.get(CLAIMS, []) and isinstance(report.longrepr, tuple):
+            report.longrepr = (*_location(item), report.longrepr[2])
+        return
+    if not isinstance(call.excinfo.value, RobustError):
+        return
+    if isinstance(call.excinfo.value, MissingDataError) and not session.options.strict_data:
+        report.outcome = "skipped"
+        report.longrepr = (*_location(item), f"Skipped: {call.excinfo.value}")
+    elif not item.config.getoption("fulltrace"):
+        report.longrepr = _message(item, call.excinfo)
+
+
+def _location(item: pytest.Item) -> tuple[str, int]:
+    path, line, _ = item.reportinfo()
+    return str(path), (line or 0) + 1
+
+
+def _message(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+    """The error with the lines of the user's own files that led to it; its sentence alone if there are none."""
+
+    def own(info: pytest.ExceptionInfo[BaseException]) -> Traceback:
+        return info.traceback.filter(lambda entry: _is_users(entry, item))
+
+    return excinfo.getrepr(style="short" if own(excinfo) else "value", tbfilter=own, chain=False)
+
+
+def _is_users(entry: TracebackEntry, item: pytest.Item) -> bool:
+    path, module = Path(entry.path), str(entry.frame.f_globals.get("__name__", ""))
+    if path == item.path:
+        return True
+    # A project's virtual environment often lies inside its root, and this package may be the project under test.
+    installed = "site-packages" in path.parts or module.partition(".")[0] == "pytest_robust"
+    return path.is_relative_to(item.config.rootpath) and not installed

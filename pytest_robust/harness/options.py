@@ -1,0 +1,224 @@
+"""The command line and the ini keys: one table, from which both are declared, read and checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+GROUP = "robust"
+SCALES = ("quick", "paper")
+
+Kind = Literal["text", "names", "flag", "number"]
+_NOBODY = object()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One choice: ``--robust-NAME`` on the command line, ``robust_NAME`` in an ini file.
+
+    Args:
+        name: with hyphens, as on the command line.
+        help: one sentence for ``pytest --help``.
+        metavar: what stands for the value there; None for a flag.
+        short: whether ``--NAME`` means it too, where no other plugin owns that.
+        kind: "names" may be given several times and holds comma lists.
+    """
+
+    name: str
+    help: str
+    metavar: str | None = None
+    short: bool = False
+    kind: Kind = "text"
+
+    @property
+    def long(self) -> str:
+        """The spelling that is always ours."""
+        return f"--robust-{self.name}"
+
+    @property
+    def shorthand(self) -> str:
+        """The spelling without the prefix."""
+        return f"--{self.name}"
+
+    @property
+    def dest(self) -> str:
+        """Attribute of pytest's option namespace, and the ini key."""
+        return f"robust_{self.name.replace('-', '_')}"
+
+
+TABLE = (
+    Option("defense", "Defenses to test, all registered ones by default; repeatable.", "NAME[,NAME]", True, "names"),
+    Option("attack", "Attacks to test with; repeatable.", "NAME[,NAME]", True, "names"),
+    Option("dataset", "Data set (default: digits, which needs no files).", "NAME", True),
+    Option("scale", "quick: minutes on two CPU cores; paper: the paper's sizes (default: quick).", "SCALE", True),
+    Option("device", "auto, cpu, cuda, cuda:N or mps (default: auto).", "DEVICE", True),
+    Option("data-root", "Folder with the data sets' files, in torchvision's layout.", "DIR", True),
+    Option("download", "Fetch missing data sets into the data root.", None, True, "flag"),
+    Option("strict-data", "Fail where data are missing, instead of skipping.", None, True, "flag"),
+    Option("cache", "Where trained models and adversarial sets are kept (default: the user's cache folder).", "DIR"),
+    Option("seed", "From which every other seed is derived (default: 0).", "N", kind="number"),
+    Option("report", "Write results.json and figures into this folder.", "DIR"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The checked choices of one session; the fields are the options' names.
+
+    Args:
+        defense: names that were asked for; empty is all.
+        attack: names that were asked for; empty is the default ones.
+        given: names of the options that the command line or an ini file sets.
+    """
+
+    defense: tuple[str, ...] = ()
+    attack: tuple[str, ...] = ()
+    dataset: str = "digits"
+    scale: str = "quick"
+    device: str = "auto"
+    data_root: Path | None = None
+    download: bool = False
+    strict_data: bool = False
+    cache: Path | None = None
+    seed: int = 0
+    report: Path | None = None
+    given: frozenset[str] = field(default=frozenset())
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option in its ``--robust-…`` spelling, and the ini keys."""
+    group = parser.getgroup(GROUP, "adversarial robustness (pytest-robust)")
+    for option in TABLE:
+        text = f"{option.help} Also {option.shorthand}." if option.short else option.help
+        if option.kind == "flag":
+            group.addoption(option.long, dest=option.dest, action="store_true", default=None, help=text)
+        else:
+            action = "append" if option.kind == "names" else "store"
+            group.addoption(
+                option.long, dest=option.dest, action=action, default=None, metavar=option.metavar, help=text
+            )
+        parser.addini(option.dest, f"The same as {option.long}.", type=_ini_type(option.kind), default=None)
+
+
+def _ini_type(kind: Kind) -> Any:
+    # pytest knows "int" since 8.4; before, every number is read from text.
+    number = "int" if pytest.version_tuple >= (8, 4) else "string"
+    return {"text": "string", "names": "args", "flag": "bool", "number": number}[kind]
+
+
+def spelled_out(args: Sequence[str], config: pytest.Config) -> list[str]:
+    """`args` with ``--NAME`` written as ``--robust-NAME``, wherever no other plugin has declared ``--NAME``.
+
+    Short names are never declared to pytest: two plugins that declare one name end the run, whichever comes second,
+    and a conftest.py with its own ``--device`` may come at any time.
+    """
+    free = {
+        option.shorthand: option.long
+        for option in TABLE
+        if option.short and config.getoption(option.shorthand, default=_NOBODY) is _NOBODY
+    }
+    end = args.index("--") if "--" in args else len(args)
+    return [_spelled_out(arg, free) for arg in args[:end]] + list(args[end:])
+
+
+def _spelled_out(arg: str, free: dict[str, str]) -> str:
+    name, equals, value = arg.partition("=")
+    return f"{free[name]}{equals}{value}" if name in free else arg
+
+
+def read_options(config: pytest.Config) -> Options:
+    """The session's options; the command line beats the ini file.
+
+    Raises:
+        pytest.UsageError: a value that cannot be right; nothing that costs time is looked at.
+    """
+    values: dict[str, Any] = {}
+    for option in TABLE:
+        value, source, base = _raw(option, config)
+        if value is None:
+            continue
+        try:
+            values[option.name.replace("-", "_")] = _CONVERT[option.name](value, base)
+        except ValueError as error:
+            raise pytest.UsageError(f"{source}: {error}") from None
+    return Options(**values, given=frozenset(values))
+
+
+def _raw(option: Option, config: pytest.Config) -> tuple[Any, str, Path]:
+    """The value as it was given or None, where it was given, and the folder that its relative paths start from."""
+    value = config.getoption(option.dest)
+    if value is not None:
+        return value, option.long, config.invocation_params.dir
+    where = f"{option.dest} in {config.inipath or 'the ini file'}"
+    try:
+        value = config.getini(option.dest)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        raise pytest.UsageError(f"{where}: {error}") from None
+    base = config.inipath.parent if config.inipath else config.rootpath
+    return (None if value in ("", []) else value), where, base
+
+
+def _names(value: Sequence[str], _base: Path) -> tuple[str, ...]:
+    names = [name.strip() for part in value for name in part.split(",")]
+    if not all(names):
+        raise ValueError(f"an empty name in {','.join(value)!r}: write NAME,NAME or give the option once per name.")
+    return tuple(dict.fromkeys(names))
+
+
+def _name(value: str, _base: Path) -> str:
+    if not value.strip():
+        raise ValueError("the name is empty.")
+    return value.strip()
+
+
+def _scale(value: str, _base: Path) -> str:
+    if value not in SCALES:
+        raise ValueError(f"unknown scale {value!r}: choose {' or '.join(SCALES)}.")
+    return value
+
+
+def _device(value: str, _base: Path) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
+        raise ValueError(f"unknown device {value!r}: choose auto, cpu, cuda, cuda:N or mps.")
+    return value
+
+
+def _seed(value: str | int, _base: Path) -> int:
+    try:
+        seed = int(value)
+    except ValueError:
+        raise ValueError(f"the seed {value!r} is not a whole number.") from None
+    if seed < 0:
+        raise ValueError(f"the seed is {seed}, but seeds count from 0.")
+    return seed
+
+
+def _flag(value: bool, _base: Path) -> bool:
+    return value
+
+
+def _folder(value: str, base: Path) -> Path:
+    if not value:
+        raise ValueError("the folder's name is empty.")
+    path = Path(value).expanduser()
+    return path if path.is_absolute() else base / path
+
+
+_CONVERT: dict[str, Callable[[Any, Path], Any]] = {
+    "defense": _names,
+    "attack": _names,
+    "dataset": _name,
+    "scale": _scale,
+    "device": _device,
+    "data-root": _folder,
+    "download": _flag,
+    "strict-data": _flag,
+    "cache": _folder,
+    "seed": _seed,
+    "report": _folder,
+}

@@ -1,0 +1,103 @@
+"""What the user reads: the header line, the table of claims and what the run spent, and results.json on the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_robust.errors import RobustError
+from pytest_robust.harness.devices import described
+from pytest_robust.harness.selection import is_robust
+from pytest_robust.harness.session import RobustSession
+
+
+def header(session: RobustSession) -> str:
+    """The effective settings in one line; imports nothing to find them out."""
+    options = session.options
+    parts = [
+        f"device {described(options.device)}",
+        f"data set {options.dataset}",
+        f"scale {options.scale}",
+        f"seed {options.seed}",
+        f"cache {_short(_cache(options.cache))}",
+    ]
+    for plural, names in (("defenses", options.defense), ("attacks", options.attack)):
+        if names:
+            parts.append(f"{plural} {', '.join(names)}")
+    return f"robust: {', '.join(parts)}"
+
+
+def header_for_options(session: RobustSession) -> str | None:
+    """The header line if an option is set: a run that uses nothing of this reads nothing of it."""
+    return header(session) if session.options.given else None
+
+
+def header_for_items(session: RobustSession, items: list[pytest.Item]) -> str | None:
+    """The header line after collection, if only the tests show that it is needed."""
+    if session.options.given or session.config.get_verbosity() < 0:
+        return None
+    return header(session) if any(map(is_robust, items)) else None
+
+
+def _cache(given: Path | None) -> Path | None:
+    from pytest_robust.store.location import default_root
+
+    if given is not None:
+        return given
+    try:
+        return default_root()
+    except RobustError:  # no home folder: the bench says so, if there is ever a bench
+        return None
+
+
+def _short(path: Path | None) -> str:
+    if path is None:
+        return "none"
+    home = Path("~").expanduser()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
+
+
+def summarise(reporter: pytest.TerminalReporter, session: RobustSession) -> None:
+    """A row per claim and what the run spent; one line under ``-q``, nothing under ``-qq`` or without claims."""
+    claims, events, verbosity = session.records.claims, session.records.events, session.config.get_verbosity()
+    if not (claims or events) or verbosity < -1:
+        return
+    from pytest_robust.reports.spending import spent_sentence
+    from pytest_robust.reports.summary import claims_table, verdict_counts
+
+    sentences = [*([verdict_counts(claims)] if claims else []), spent_sentence(events)]
+    if verbosity < 0:
+        reporter.write_line(f"robust: {'; '.join(sentences)}")
+        return
+    reporter.section("adversarial robustness")
+    if claims:
+        reporter.write_line(claims_table(claims))
+        reporter.write_line("")
+    for sentence in sentences:
+        reporter.write_line(sentence)
+
+
+def write_report(session: RobustSession) -> None:
+    """Write results.json where ``--robust-report`` says, once, after the last test.
+
+    Raises:
+        pytest.exit.Exception: the folder cannot be written any more; the run fails with the reason.
+    """
+    options, config = session.options, session.config
+    if options.report is None or session.worker is not None or config.getoption("collectonly"):
+        return
+    from pytest_robust.reports.results import current_versions, write_results
+
+    settings = {
+        "dataset": options.dataset,
+        "scale": options.scale,
+        "device": options.device,
+        "seed": options.seed,
+        "defenses": list(options.defense),
+        "attacks": list(options.attack),
+    }
+    try:
+        write_results(options.report, session.records.claims, session.records.events, settings, current_versions())
+    except RobustError as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)

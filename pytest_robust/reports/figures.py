@@ -1,0 +1,114 @@
+"""Figures, drawn with matplotlib into the report folder; imported only when something is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_robust.models.classifier import Classifier
+
+#: Steps along each side of the grid on which decision regions are sampled.
+GRID = 200
+#: The dustbin's region, and the classes' in order (Okabe & Ito's palette, safe for colour-blind readers).
+DUSTBIN_COLOUR = "#bbbbbb"
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c6bb1", "#666666", "#a65628")
+
+
+def _figure(columns: int, title: str) -> tuple[Any, Any]:
+    # The object interface: pyplot would choose a GUI backend and keep every figure alive.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6 * columns, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    return figure, figure.subplots(1, columns, squeeze=False)[0]
+
+
+def _save(figure: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def draw_decision_regions(
+    path: Path, networks: Mapping[str, Classifier], points: Tensor, labels: Tensor, classes: int
+) -> Path:
+    """Decision regions of classifiers of points in the unit square, side by side.
+
+    Args:
+        path: PNG file to write.
+        networks: by title; each takes "images" of shape (N, 1, 1, 2); an output beyond `classes` is the dustbin.
+        points: float (N, 2) in [0, 1], drawn over the regions.
+        labels: int64 (N,); those equal to `classes` are out-distribution points.
+        classes: number of real classes.
+    """
+    from matplotlib.colors import ListedColormap
+
+    figure, axes = _figure(len(networks), "Decision regions on two moons (paper: Figure 2)")
+    side = torch.linspace(0, 1, GRID)
+    grid = torch.cartesian_prod(side, side)
+    colours = [*COLOURS[:classes], DUSTBIN_COLOUR]
+    for axis, (title, network) in zip(axes, networks.items(), strict=True):
+        region = network.predict(grid.reshape(-1, 1, 1, 2), 1 << 14).reshape(GRID, GRID).T.cpu().numpy()
+        axis.imshow(
+            region,
+            origin="lower",
+            extent=(0, 1, 0, 1),
+            cmap=ListedColormap(colours),
+            vmin=0,
+            vmax=classes,
+            alpha=0.45,
+            interpolation="nearest",
+            aspect="equal",
+        )
+        for label in labels.unique().tolist():
+            chosen = points[labels == label].numpy()
+            name = "out-distribution" if label == classes else f"class {label}"
+            axis.scatter(
+                chosen[:, 0], chosen[:, 1], s=5, color=["black"] if label == classes else [colours[label]], label=name
+            )
+        axis.set_title(title, fontsize=10)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    axes[-1].legend(fontsize=7, loc="upper right")
+    return _save(figure, path)
+
+
+def draw_feature_spaces(path: Path, spaces: Mapping[str, Mapping[str, Tensor]], labels: Tensor) -> Path:
+    """Penultimate features of clean and adversarial images, one panel a network, projected on the plane.
+
+    The plane is spanned by the first two principal components of the clean images' features, so that adversarial
+    images cannot choose it.
+
+    Args:
+        path: PNG file to write.
+        spaces: by network title; each maps the name of an image set ("clean" first) to features (N, F).
+        labels: int64 (N,): true classes of the clean images, for their colours.
+    """
+    figure, axes = _figure(len(spaces), "Penultimate features of clean and adversarial images (paper: Figure 4)")
+    markers = {"clean": "o", "fgsm": "x", "fgsm_targeted": "+"}
+    for axis, (title, sets) in zip(axes, spaces.items(), strict=True):
+        clean = sets["clean"].cpu().double()
+        centre = clean.mean(0)
+        basis = torch.linalg.svd(clean - centre, full_matrices=False).Vh[:2]
+        for name, features in sets.items():
+            flat = ((features.cpu().double() - centre) @ basis.T).numpy()
+            if name == "clean":
+                colour: Any = np.asarray(COLOURS)[labels.numpy() % len(COLOURS)]
+                axis.scatter(flat[:, 0], flat[:, 1], s=9, c=colour, marker="o", alpha=0.8, linewidths=0)
+            else:
+                shade = "black" if name == "fgsm" else "#d62728"
+                axis.scatter(
+                    flat[:, 0], flat[:, 1], s=14, c=shade, marker=markers.get(name, "."), label=name, linewidths=0.7
+                )
+        axis.set_title(title, fontsize=10)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    axes[-1].legend(fontsize=7, title="dots: clean, by class", title_fontsize=7)
+    return _save(figure, path)

@@ -1,0 +1,108 @@
+"""results.json: everything that a run measured, for machines; schema 1."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pytest_robust.errors import SettingsError
+from pytest_robust.reports.spending import spent
+
+SCHEMA = 1
+FILE_NAME = "results.json"
+
+_DISTRIBUTIONS = {
+    "pytest-robust": "pytest-robust",
+    "torch": "torch",
+    "art": "adversarial-robustness-toolbox",
+    "numpy": "numpy",
+}
+
+
+def write_results(
+    folder: Path,
+    claims: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+) -> Path:
+    """Write ``results.json`` into `folder` (made if it is not there) and return its path.
+
+    The file appears whole or not at all, also if the process dies. Its sections are ``claims``, ``evaluations``,
+    ``settings``, ``versions`` and ``spent``; numbers that JSON cannot hold (NaN, infinity) are null.
+
+    Raises:
+        SettingsError: the folder cannot be written.
+    """
+    document = {
+        "schema": SCHEMA,
+        "claims": [dict(claim) for claim in claims],
+        "evaluations": _evaluations(events),
+        "settings": dict(settings),
+        "versions": dict(versions),
+        "spent": spent(events),
+    }
+    text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _write_whole(folder / FILE_NAME, text)
+    except OSError as error:
+        raise SettingsError(
+            f"the report folder {folder} cannot be written ({error}): name another with --robust-report."
+        ) from error
+
+
+def current_versions() -> dict[str, str]:
+    """Versions of what results depend on, from the installed packages' metadata; imports none of them."""
+    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    for name, distribution in _DISTRIBUTIONS.items():
+        with suppress(PackageNotFoundError):
+            found[name] = version(distribution)
+    return found
+
+
+def _evaluations(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What was evaluated, once each: parallel workers may each have needed the same evaluation."""
+    unique: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event["event"] == "evaluated":
+            evaluation = dict(event["evaluation"])
+            unique.setdefault(json.dumps(evaluation, sort_keys=True), {**evaluation, "seconds": event["seconds"]})
+    return list(unique.values())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def _write_whole(path: Path, text: str) -> Path:
+    """Write beside `path`, flush to the disk, then rename: a reader never meets half a file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files for their owner alone; a report is for whoever may read the folder.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return path

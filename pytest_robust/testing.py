@@ -1,0 +1,71 @@
+"""Checks that every registered defense and attack must pass, ours and other packages', for use in their tests."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+
+import torch
+
+from pytest_robust.attacks.common_checks import check_attack as check_attack
+from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.defense import Defense
+from pytest_robust.models.classifier import check_logits
+from pytest_robust.threats.defended import Defended, ThreatModel
+
+__all__ = ["check_attack", "check_defense"]
+
+#: Images on which a defense is checked: enough for batches of different sizes, few enough for seconds.
+IMAGES = 48
+
+
+def check_defense(defense: type[Defense], bench: Bench) -> Defended:
+    """Fit a defense on `bench` and assert that it keeps the contract; returns what it fitted.
+
+    Checked: metadata; parameters stored unchanged; `fit` repeatable; decisions of the right shape, dtype and range
+    and independent of the batch they are in; images left untouched; surfaces differentiable; threat models offered.
+
+    Raises:
+        AssertionError, DefenseError: with what is wrong.
+    """
+    chosen = defense()
+    _check_metadata(chosen)
+    defended = bench.defend(chosen)
+    _check_decisions(defended, bench)
+    _check_surfaces(defended, bench)
+    again = type(chosen)().fit(bench)
+    assert again.fingerprint == defended.fingerprint, f"{chosen.title}: fitting twice gives different fingerprints"
+    return defended
+
+
+def _check_metadata(defense: Defense) -> None:
+    assert is_dataclass(defense), f"{type(defense).__name__} must be a frozen dataclass: its fields are its parameters"
+    assert defense.name, f"{type(defense).__name__} has no name"
+    assert defense.limitation, f"{defense.name}: say what is known to break it (limitation)"
+    assert defense.title == defense.name, f"{defense.name}: the defaults of {[f.name for f in fields(defense)]} differ"
+
+
+def _check_decisions(defended: Defended, bench: Bench) -> None:
+    split = bench.test_split.subset(range(min(IMAGES, len(bench.test_split))))
+    before = split.x.clone()
+    whole = defended.decide(split.x)
+    assert torch.equal(split.x, before), f"{defended.name}: deciding changed the images"
+    parts = defended.decide(split.x, batch_size=7)
+    assert torch.equal(whole.label, parts.label), f"{defended.name}: labels depend on the batch"
+    assert torch.equal(whole.rejected, parts.rejected), f"{defended.name}: rejection depends on the batch"
+    assert torch.allclose(whole.score, parts.score, atol=1e-3), f"{defended.name}: scores depend on the batch"
+    chance = 1 / defended.num_classes
+    accuracy = float(whole.correct(split.y).float().mean())
+    assert accuracy > chance, f"{defended.name}: clean accuracy {accuracy:.2f} is at chance"
+    empty = defended.decide(split.x[:0])
+    assert len(empty) == 0, f"{defended.name}: no images must give no decisions"
+
+
+def _check_surfaces(defended: Defended, bench: Bench) -> None:
+    assert ThreatModel.WHITE_BOX in defended.surfaces, f"{defended.name}: offers no white_box surface"
+    split = bench.test_split.subset(range(4))
+    for threat_model, surface in defended.surfaces.items():
+        x = split.x.to(surface.device).requires_grad_(True)
+        logits = surface(x)
+        check_logits(logits.detach(), len(split), surface.num_classes, f"{defended.name} ({threat_model})")
+        (gradient,) = torch.autograd.grad(logits.sum(), x)
+        assert bool(torch.isfinite(gradient).all()), f"{defended.name} ({threat_model}): gradient is not finite"

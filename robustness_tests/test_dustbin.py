@@ -1,0 +1,257 @@
+"""The claims of the dustbin paper (Abbasi et al.): an extra class for what belongs to no class.
+
+Black box: adversaries are crafted on a surrogate that was trained apart. D claims are directions and are asserted on
+every data set; A claims are the paper's own thresholds, asserted at ``--scale=paper`` on the paper's data sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from dustbin_study import ATTACKS, PAPER, DustbinStudy
+from moons import two_moons_networks
+
+from pytest_robust.bench.bench import Bench
+from pytest_robust.claims.claim import Claim
+from pytest_robust.evaluation.compare import RateDifference, first_greater
+from pytest_robust.evaluation.rate import MeanRate, Rate
+from pytest_robust.evaluation.verdict import above, at_least, at_most
+from pytest_robust.reports.figures import draw_decision_regions, draw_feature_spaces
+
+Record = Callable[[Claim], None]
+
+VARIANTS = ("augmented", "interpolated")
+STEPS = {"naive > augmented": ("naive", "augmented"), "augmented > interpolated": ("augmented", "interpolated")}
+#: Clean images drawn in the feature figure: more would hide the adversaries.
+DRAWN = 300
+
+
+@pytest.fixture(scope="module")
+def study(robust_bench: Bench) -> DustbinStudy:
+    return DustbinStudy(robust_bench)
+
+
+@pytest.fixture
+def figures(robust_report_dir: Path | None, tmp_path: Path) -> Path:
+    """The report folder; without one, figures are drawn all the same and thrown away."""
+    return robust_report_dir or tmp_path
+
+
+@pytest.fixture
+def threshold(request: pytest.FixtureRequest, robust_bench: Bench) -> float:
+    """The paper's threshold, at `paper` scale on the paper's own data set only."""
+    settings = robust_bench.settings
+    found = PAPER.threshold(settings.dataset, request.param)
+    if settings.scale != "paper" or found is None:
+        pytest.skip("asserted at --scale=paper on the paper's own data sets, mnist and cifar10")
+    return found
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "attack", [pytest.param(a, marks=pytest.mark.robust(paper="dustbin", claim="1D", attack=a)) for a in ATTACKS]
+)
+@pytest.mark.robust(defense="dustbin")
+def test_error_falls(study: DustbinStudy, robust_record: Record, attack: str, step: str) -> None:
+    """1D: Err(augmented + interpolated) < Err(augmented) < Err(naive), paired on the same adversaries."""
+    before, after = (study.under(variant, attack) for variant in STEPS[step])
+    fell = before.error_minus(after)
+    dataset = study.bench.settings.dataset
+    robust_record(
+        study.claim(
+            "1D",
+            STEPS[step][1],
+            fell,
+            first_greater(fell),
+            attack=attack,
+            shown=f"{before.error.value:.1%} → {after.error.value:.1%} (fell by {fell})",
+            comparison=">",
+            threshold=f"0 ({step})",
+            paper=[PAPER.figure(dataset, "error", attack, variant) for variant in STEPS[step]],
+            checks=after.checks,
+            note=f"of those that fooled the surrogate: {before.on_successes.error} → {after.on_successes.error}",
+        )
+    )
+
+
+@pytest.mark.parametrize("threshold", ["mean_error"], indirect=True)
+@pytest.mark.robust(paper="dustbin", claim="1A", defense="dustbin", attack=ATTACKS)
+def test_mean_error(study: DustbinStudy, robust_record: Record, threshold: float) -> None:
+    """1A: mean Err of augmented + interpolated over the five attacks."""
+    evaluations = [study.under("interpolated", attack) for attack in ATTACKS]
+    mean = MeanRate([e.error for e in evaluations])
+    robust_record(
+        study.claim(
+            "1A",
+            "interpolated",
+            mean,
+            at_most(mean, threshold),
+            attack="mean of five",
+            comparison="<=",
+            threshold=f"{threshold:g}",
+            paper=[PAPER.figure(study.bench.settings.dataset, "mean_error", "interpolated")],
+            checks=[check for e in evaluations for check in e.checks],
+        )
+    )
+
+
+def accuracy_lost(study: DustbinStudy, number: str, variant: str, limit: float) -> Claim:
+    naive, augmented = study.clean("naive"), study.clean(variant)
+    lost = naive.accuracy_minus(augmented)
+    dataset = study.bench.settings.dataset
+    return study.claim(
+        number,
+        variant,
+        lost,
+        at_most(lost, limit),
+        shown=f"{naive.accuracy.value:.2%} → {augmented.accuracy.value:.2%} (lost {lost})",
+        comparison="<=",
+        threshold=f"{limit:g}",
+        paper=[PAPER.figure(dataset, "clean", "naive"), PAPER.figure(dataset, "clean", variant)],
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.robust(paper="dustbin", claim="2D", defense="dustbin")
+def test_clean_accuracy_is_kept(study: DustbinStudy, robust_record: Record, variant: str) -> None:
+    """2D: at most 4 points of clean accuracy are lost, on any data set; paired on the test images."""
+    limit = PAPER.threshold("any", "accuracy_lost")
+    assert limit is not None
+    robust_record(accuracy_lost(study, "2D", variant, limit))
+
+
+@pytest.mark.parametrize("threshold", ["accuracy_lost"], indirect=True)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.robust(paper="dustbin", claim="2A", defense="dustbin")
+def test_clean_accuracy_lost(study: DustbinStudy, robust_record: Record, variant: str, threshold: float) -> None:
+    """2A: at most 0.5 points (MNIST) or 4 points (CIFAR-10) are lost."""
+    robust_record(accuracy_lost(study, "2A", variant, threshold))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.robust(paper="dustbin", claim="3D", defense="dustbin")
+def test_foreign_images_are_rejected_more(study: DustbinStudy, robust_record: Record, variant: str) -> None:
+    """3D: out-distribution images are rejected more often than clean test images."""
+    foreign, clean = study.foreign(variant).rejection, study.clean(variant).rejection
+    difference = RateDifference(foreign, clean)
+    robust_record(
+        study.claim(
+            "3D",
+            variant,
+            difference,
+            above(difference, 0.0),
+            shown=f"{foreign.value:.2%} against {clean.value:.2%} (difference {difference})",
+            comparison=">",
+            threshold="0",
+            paper=[PAPER.figure(study.bench.settings.dataset, "rejection", variant)],
+        )
+    )
+
+
+@pytest.mark.parametrize("threshold", ["rejection"], indirect=True)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.robust(paper="dustbin", claim="3A", defense="dustbin")
+def test_foreign_images_are_rejected(
+    study: DustbinStudy, robust_record: Record, variant: str, threshold: float
+) -> None:
+    """3A: at least 99.9 % (MNIST) or 95 % (CIFAR-10) of the out-distribution test images are rejected."""
+    rejection = study.foreign(variant).rejection
+    robust_record(
+        study.claim(
+            "3A",
+            variant,
+            rejection,
+            at_least(rejection, threshold),
+            comparison=">=",
+            threshold=f"{threshold:g}",
+            paper=[PAPER.figure(study.bench.settings.dataset, "rejection", variant)],
+        )
+    )
+
+
+@pytest.mark.robust(paper="dustbin", claim="4D", defense="dustbin", attack=ATTACKS)
+def test_training_uses_no_adversaries(study: DustbinStudy, robust_record: Record) -> None:
+    """4D: no training split is adversarial by kind, and no training image is one of the adversaries, pixel by pixel."""
+    from pytest_robust.defenses.dustbin import Dustbin
+
+    parts = Dustbin().training_data(study.bench)
+    adversaries = {row.numpy().tobytes() for attack in ATTACKS for row in study.adversaries(attack).x.cpu()}
+    kinds = {part.kind for part in parts}
+    shared = Rate(
+        sum(row.numpy().tobytes() in adversaries for part in parts for row in part.x.cpu()), sum(map(len, parts))
+    )
+    assert kinds == {"natural", "interpolated"}
+    robust_record(
+        study.claim(
+            "4D",
+            "interpolated",
+            shared,
+            at_most(shared, 0.001),
+            shown=f"{shared.k:g} of {shared.n} training images; parts: {', '.join(sorted(kinds))}",
+            comparison="=",
+            threshold="0",
+        )
+    )
+    assert shared.k == 0
+
+
+@pytest.mark.robust(paper="dustbin", claim="5", defense="dustbin")
+def test_two_moons(study: DustbinStudy, robust_record: Record, figures: Path) -> None:
+    """5: Figure 2, two moons: an MLP with and without a dustbin, decision regions drawn."""
+    moons = two_moons_networks(study.bench)
+    drawn = draw_decision_regions(
+        figures / "dustbin-two-moons.png",
+        {"MLP, in-distribution only": moons.naive, "MLP with dustbin": moons.augmented},
+        moons.points,
+        moons.labels,
+        classes=2,
+    )
+    rejected = Rate.of(moons.augmented.predict(moons.foreign.x) == 2)
+    robust_record(study.claim("5", "interpolated", rejected, above(rejected, 0.5), comparison=">", threshold="0.5"))
+    assert drawn.stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(a, marks=pytest.mark.robust(paper="dustbin", claim="6D", attack=a))
+        for a in ("fgsm", "fgsm_targeted")
+    ],
+)
+@pytest.mark.robust(defense="dustbin")
+def test_adversaries_leave_the_classes(study: DustbinStudy, robust_record: Record, attack: str) -> None:
+    """6D: in the augmented network's features each adversary is farther from the classes; a sign test on pairs."""
+    naive, augmented = (study.far_from_classes(variant, attack) for variant in ("naive", "interpolated"))
+    farther = Rate.of(augmented > naive)
+    robust_record(
+        study.claim(
+            "6D",
+            "interpolated",
+            farther,
+            above(farther, 0.5),
+            attack=attack,
+            shown=f"median {naive.median():.2f} → {augmented.median():.2f}; farther: {farther}",
+            comparison=">",
+            threshold="0.5",
+            checks=study.under("interpolated", attack).checks,
+        )
+    )
+
+
+@pytest.mark.robust(paper="dustbin", claim="6", defense="dustbin", attack=("fgsm", "fgsm_targeted"))
+def test_feature_spaces_are_drawn(study: DustbinStudy, figures: Path) -> None:
+    """6: Figure 4, penultimate features of clean, FGS and T-FGS images in both networks."""
+    clean = study.attacked.sample(DRAWN, study.bench.settings.seed)
+    spaces = {}
+    for title, network in (
+        ("naive", study.defended("naive").networks["network"]),
+        ("augmented", study.defended("interpolated").networks["augmented"]),
+    ):
+        images = {"clean": clean.x, **{a: study.adversaries(a).x[:DRAWN] for a in ("fgsm", "fgsm_targeted")}}
+        spaces[title] = {name: network.features_of(x) for name, x in images.items()}
+    drawn = draw_feature_spaces(figures / "dustbin-features.png", spaces, clean.y)
+    assert drawn.stat().st_size > 0
+    assert all(torch.isfinite(f).all() for sets in spaces.values() for f in sets.values())
