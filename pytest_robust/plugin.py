@@ -52,8 +52,8 @@ def pytest_load_initial_conftests(
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options and open the session's state."""
-    from pytest_robust.harness.selection import MARKER_HELP
     from pytest_robust.harness.session import open_session
+    from pytest_robust.harness.usage import MARKER_HELP
 
     config.addinivalue_line("markers", MARKER_HELP)
     open_session(config)
@@ -62,43 +62,59 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Name device, data set, scale and cache, if an option of this plugin is set."""
     from pytest_robust.harness.session import session_of
-    from pytest_robust.harness.terminal import header_for_options
 
-    return header_for_options(session_of(config))
+    session = session_of(config)
+    if not session.options.given:
+        return None
+    from pytest_robust.harness.terminal import header
+
+    return header(session)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class) -> Generator[None, Any, Any]:
-    """Check the `robust` marker of every test function."""
+    """Check the `robust` marker of every test function that has one."""
     made = yield
-    if isinstance(made, list) and made:
+    from pytest_robust.harness.usage import is_marked
+
+    marked = [item for item in made if is_marked(item)] if isinstance(made, list) else []
+    if marked:
         from pytest_robust.harness.selection import check_markers
         from pytest_robust.harness.session import session_of
 
-        check_markers(made, session_of(collector.config))
+        check_markers(marked, session_of(collector.config))
     return made
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests once per selected defense and attack."""
-    from pytest_robust.harness.selection import parametrize
+    if not {"robust_defense", "robust_attack"}.isdisjoint(metafunc.fixturenames):
+        from pytest_robust.harness.selection import parametrize
 
-    parametrize(metafunc)
+        parametrize(metafunc)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what ``--defense`` and ``--attack`` leave out."""
-    from pytest_robust.harness.selection import deselect
+    from pytest_robust.harness.session import session_of
 
-    deselect(config, items)
+    if session_of(config).options.given:
+        from pytest_robust.harness.selection import deselect
+
+        deselect(config, items)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
-    """Name device, data set, scale and cache, if a collected test uses them."""
+    """Name device, data set, scale and cache here, if only the collected tests show that they matter."""
     from pytest_robust.harness.session import session_of
-    from pytest_robust.harness.terminal import header_for_items
+    from pytest_robust.harness.usage import is_robust
 
-    return header_for_items(session_of(config), items)
+    session = session_of(config)
+    if session.options.given or config.get_verbosity() < 0 or not any(map(is_robust, items)):
+        return None
+    from pytest_robust.harness.terminal import header
+
+    return header(session)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -107,12 +123,14 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show mistakes as one message, and put what was recorded on the report; inside pytest's own xfail handling."""
     report = yield
-    from pytest_robust.harness.failures import mend
     from pytest_robust.harness.records import attach
     from pytest_robust.harness.session import session_of
 
     session = session_of(item.config)
-    mend(item, call, report, session)
+    if call.excinfo is not None:
+        from pytest_robust.harness.failures import mend
+
+        mend(item, call.excinfo, report, session)
     attach(item, report, session.drain())
     return report
 
@@ -121,14 +139,20 @@ def pytest_runtest_makereport(
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write results.json if ``--robust-report`` asks for it."""
     from pytest_robust.harness.session import session_of
-    from pytest_robust.harness.terminal import write_report
 
-    write_report(session_of(session.config))
+    state = session_of(session.config)
+    if state.options.report is not None:
+        from pytest_robust.harness.terminal import write_report
+
+        write_report(state)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the claims with their verdicts, and what the run spent."""
     from pytest_robust.harness.session import session_of
-    from pytest_robust.harness.terminal import summarise
 
-    summarise(terminalreporter, session_of(config))
+    session = session_of(config)
+    if session.records.claims or session.records.events:
+        from pytest_robust.harness.terminal import summarise
+
+        summarise(terminalreporter, session)

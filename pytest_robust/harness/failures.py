@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from _pytest._code.code import Traceback, TracebackEntry
 
 
-def mend(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, session: RobustSession) -> None:
+def mend(
+    item: pytest.Item,
+    excinfo: pytest.ExceptionInfo[BaseException],
+    report: pytest.TestReport,
+    session: RobustSession,
+) -> None:
     """Rewrite the report of a test that a RobustError or an undecided claim ended; leave every other report alone."""
-    if call.excinfo is None:
-        return
-    if isinstance(call.excinfo.value, pytest.skip.Exception):
+    if isinstance(excinfo.value, pytest.skip.Exception):
         if item.stash.get(CLAIMS, []) and isinstance(report.longrepr, tuple):
             report.longrepr = (*_location(item), report.longrepr[2])
         return
-    if not isinstance(call.excinfo.value, RobustError):
+    if not isinstance(excinfo.value, RobustError):
         return
-    if isinstance(call.excinfo.value, MissingDataError) and not session.options.strict_data:
+    if isinstance(excinfo.value, MissingDataError) and not session.options.strict_data:
         report.outcome = "skipped"
-        report.longrepr = (*_location(item), f"Skipped: {call.excinfo.value}")
+        report.longrepr = (*_location(item), f"Skipped: {excinfo.value}")
     elif not item.config.getoption("fulltrace"):
-        report.longrepr = _message(item, call.excinfo)
+        report.longrepr = _message(item, excinfo)
 
 
 def _location(item: pytest.Item) -> tuple[str, int]:

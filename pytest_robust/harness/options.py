@@ -1,12 +1,14 @@
-"""The command line and the ini keys: one table, from which both are declared, read and checked."""
+"""The command line and the ini keys: one table, from which both are declared, read and checked.
+
+Every pytest run imports this, so its types are named tuples: making a dataclass takes several times as long.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
@@ -17,8 +19,7 @@ Kind = Literal["text", "names", "flag", "number"]
 _NOBODY = object()
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One choice: ``--robust-NAME`` on the command line, ``robust_NAME`` in an ini file.
 
     Args:
@@ -66,8 +67,7 @@ TABLE = (
 )
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """The checked choices of one session; the fields are the options' names.
 
     Args:
@@ -87,7 +87,7 @@ class Options:
     cache: Path | None = None
     seed: int = 0
     report: Path | None = None
-    given: frozenset[str] = field(default=frozenset())
+    given: frozenset[str] = frozenset()
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ def record_claim(item: pytest.Item, claim: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = plain(dict(claim))
     item.stash.setdefault(CLAIMS, []).append(kept)
     for name in _PROPERTIES:
-        if kept.get(name) is not None:
+        if kept.get(name) not in (None, ""):
             item.user_properties.append((f"robust_{name}", kept[name]))
     return kept
 
@@ -43,12 +42,12 @@ def attach(item: pytest.Item, report: pytest.TestReport, new_events: list[dict[s
         report.robust = {"index": index, "claims": claims, "events": plain(new_events)}  # type: ignore[attr-defined]
 
 
-@dataclass(eq=False)  # pytest keeps its plugins in sets
 class Records:
     """Everything recorded so far, by test and phase; a plugin, because the hook it implements is told no config."""
 
-    _claims: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = field(default_factory=dict)
-    events: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._claims: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
+        self.events: list[dict[str, Any]] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add what a report carries; a test that is run again replaces the claims of its earlier run."""

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import pytest
 
 from pytest_robust.errors import RobustError
 from pytest_robust.harness.session import RobustSession, session_of
+from pytest_robust.harness.usage import MARKER
 
-MARKER = "robust"
-MARKER_HELP = (
-    "robust(paper=None, claim=None, defense=None, attack=None): what a test is about; --defense and --attack deselect "
-    "tests that name others. attack may be a tuple of names: all of them must be selected."
-)
 DEFAULT_ATTACKS = ("fgsm", "pgd")
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """What a test is about.
 
     Args:
@@ -35,9 +30,6 @@ class Subject:
     attack: tuple[str, ...] = ()
 
 
-_KEYS = tuple(field.name for field in fields(Subject))
-
-
 def subject_of(node: pytest.Item | pytest.Function) -> Subject:
     """The subject that the `robust` markers of a test give; the nearest one wins for each key.
 
@@ -49,8 +41,8 @@ def subject_of(node: pytest.Item | pytest.Function) -> Subject:
         if mark.args:
             raise _error(node, f"takes no positional arguments, but got {', '.join(map(repr, mark.args))}")
         for key, value in mark.kwargs.items():
-            if key not in _KEYS:
-                raise _error(node, f"takes no {key!r}; it takes: {', '.join(_KEYS)}")
+            if key not in Subject._fields:
+                raise _error(node, f"takes no {key!r}; it takes: {', '.join(Subject._fields)}")
             given.setdefault(key, _value(node, key, value))
     return Subject(**given)  # type: ignore[arg-type]  # _value gives each key its type
 
@@ -68,11 +60,9 @@ def _error(node: pytest.Item, problem: str) -> pytest.Collector.CollectError:
     return pytest.Collector.CollectError(f"{node.nodeid}: the marker robust(...) {problem}.")
 
 
-def check_markers(items: Iterable[object], session: RobustSession) -> None:
+def check_markers(items: Iterable[pytest.Item], session: RobustSession) -> None:
     """Raise pytest.Collector.CollectError, naming the test, for a `robust` marker that cannot be right."""
     for item in items:
-        if not isinstance(item, pytest.Item) or item.get_closest_marker(MARKER) is None:
-            continue
         subject = subject_of(item)
         try:
             for name in subject.defense:
@@ -137,9 +127,3 @@ def _selected(item: pytest.Item, defenses: Collection[str], attacks: Collection[
         if selected and not set(named) <= set(selected):
             return False
     return True
-
-
-def is_robust(item: pytest.Item) -> bool:
-    """Whether a test is marked `robust` or takes one of this plugin's fixtures."""
-    names: Sequence[str] = getattr(item, "fixturenames", ())
-    return item.get_closest_marker(MARKER) is not None or any(name.startswith("robust_") for name in names)

@@ -8,7 +8,6 @@ import pytest
 
 from pytest_robust.errors import RobustError
 from pytest_robust.harness.devices import described
-from pytest_robust.harness.selection import is_robust
 from pytest_robust.harness.session import RobustSession
 
 
@@ -28,18 +27,6 @@ def header(session: RobustSession) -> str:
     return f"robust: {', '.join(parts)}"
 
 
-def header_for_options(session: RobustSession) -> str | None:
-    """The header line if an option is set: a run that uses nothing of this reads nothing of it."""
-    return header(session) if session.options.given else None
-
-
-def header_for_items(session: RobustSession, items: list[pytest.Item]) -> str | None:
-    """The header line after collection, if only the tests show that it is needed."""
-    if session.options.given or session.config.get_verbosity() < 0:
-        return None
-    return header(session) if any(map(is_robust, items)) else None
-
-
 def _cache(given: Path | None) -> Path | None:
     from pytest_robust.store.location import default_root
 
@@ -54,14 +41,16 @@ def _cache(given: Path | None) -> Path | None:
 def _short(path: Path | None) -> str:
     if path is None:
         return "none"
-    home = Path("~").expanduser()
-    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
+    try:
+        return f"~/{path.relative_to(Path.home()).as_posix()}"
+    except (ValueError, RuntimeError):  # it is elsewhere, or there is no home folder
+        return str(path)
 
 
 def summarise(reporter: pytest.TerminalReporter, session: RobustSession) -> None:
-    """A row per claim and what the run spent; one line under ``-q``, nothing under ``-qq`` or without claims."""
+    """A row per claim and what the run spent; one line under ``-q``, nothing under ``-qq``."""
     claims, events, verbosity = session.records.claims, session.records.events, session.config.get_verbosity()
-    if not (claims or events) or verbosity < -1:
+    if verbosity < -1:
         return
     from pytest_robust.reports.spending import spent_sentence
     from pytest_robust.reports.summary import claims_table, verdict_counts

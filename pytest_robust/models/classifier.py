@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,11 @@ from torch import Tensor, nn
 from pytest_robust.errors import ModelError
 from pytest_robust.models.structure import structure_fingerprint
 from pytest_robust.store.fingerprint import fingerprint, tensors_fingerprint
+
+# Versions of the hashed weights, the weights themselves (alive, so that no other tensor gets their address), the hash.
+# Not kept on the classifier, where a copy would inherit the hash of its original.
+_Hashed = tuple[tuple[tuple[int, int], ...], dict[str, Tensor], str]
+_hashed: WeakKeyDictionary[nn.Module, _Hashed] = WeakKeyDictionary()
 
 
 class Classifier(nn.Module):
@@ -111,15 +116,28 @@ class Classifier(nn.Module):
         batches = torch.split(x, batch_size) if len(x) else (x,)
         return torch.cat([function(batch.to(self.device)).to(x.device) for batch in batches])
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Of the weights, the buffers, the structure and the code of the network: what its answers depend on.
 
-        Computed once: train first, then ask.
+        Weights are hashed once and again when they have changed: a copy that was trained further is another model.
         """
-        return fingerprint(
-            [tensors_fingerprint(self.state_dict()), structure_fingerprint(self.network), self.num_classes]
-        )
+        return fingerprint([self._weights_fingerprint(), structure_fingerprint(self.network), self.num_classes])
+
+    def _weights_fingerprint(self) -> str:
+        tensors = self.state_dict()
+        version = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors.values())
+        known = _hashed.get(self)
+        if known is None or known[0] != version:
+            known = _hashed[self] = version, tensors, tensors_fingerprint(tensors)
+        return known[2]
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Set training mode, or eval mode with ``train(False)``."""
+        if mode:
+            _hashed.pop(self, None)  # an optimiser that writes through `.data` leaves no trace in the version
+        super().train(mode)
+        return self
 
     def art_estimator(self) -> Any:
         """This classifier as ART's ``PyTorchClassifier`` (budget and clip values in [0, 1], no preprocessing)."""

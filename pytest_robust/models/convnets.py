@@ -38,23 +38,22 @@ def cuda_convnet(num_classes: int, input_shape: Shape) -> nn.Module:
 
 
 def cuda_convnet_digits(num_classes: int, input_shape: Shape) -> nn.Module:
-    """`cuda_convnet` for 8×8 images: kernels 3×3, and no third pooling, which would leave one pixel.
+    """`cuda_convnet` for 8×8 images: its filters, in kernels of 3×3, and one pooling, as three leave one pixel.
 
-    For images of 4×4 and more.
+    For images of 2×2 and more.
     """
     c, h, w = input_shape
     return nn.Sequential(
         nn.Conv2d(c, 32, 3, padding=1),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
         nn.ReLU(),
         nn.Conv2d(32, 32, 3, padding=1),
         nn.ReLU(),
-        nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.MaxPool2d(2, ceil_mode=True),
         nn.Conv2d(32, 64, 3, padding=1),
         nn.ReLU(),
         nn.Flatten(),
         nn.Dropout(0.5),
-        nn.Linear(64 * _pooled(h, 2) * _pooled(w, 2), num_classes),
+        nn.Linear(64 * _halved(h, 1) * _halved(w, 1), num_classes),
     )
 
 

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 Claim = Mapping[str, Any]
 
-_HEADERS = ("claim", "defense", "data set", "attack", "measured", "asked", "paper", "verdict")
+_HEADERS = ("claim", "defense", "data set", "attack", "measured", "threshold", "paper", "verdict")
 #: Wider cells are wrapped, so that a row with eight of them fits 160 columns.
 _WIDTHS = (18, 18, 14, 24, 38, 16, 12, 22)
 
@@ -36,12 +36,11 @@ def explanation(claim: Claim) -> str:
     where = ", ".join(_text(claim, key) for key in ("defense", "dataset", "attack", "threat_model") if claim.get(key))
     parts = [
         f"claim {_name(claim)} {_verdict_phrase(claim)}: {_text(claim, 'statement')}",
-        f"measured {_text(claim, 'measured')}, asked {_text(claim, 'threshold')}" + (f" ({where})" if where else ""),
+        f"measured {_text(claim, 'measured')}, needed {_threshold(claim)}" + (f" ({where})" if where else ""),
     ]
     if claim.get("paper_figure"):
         parts.append(f"the paper gives {claim['paper_figure']}")
-    if claim.get("reason"):
-        parts.append(str(claim["reason"]))
+    parts += [str(claim[key]) for key in ("reason", "note") if claim.get(key)]
     return "; ".join(part.rstrip(".; ") for part in parts) + "."
 
 
@@ -73,8 +72,12 @@ def _name(claim: Claim) -> str:
 def _row(claim: Claim) -> tuple[str, ...]:
     expected = claim.get("expected")
     verdict = _text(claim, "verdict") + (f" ({expected})" if expected else "")
-    keys = ("defense", "dataset", "attack", "measured", "threshold", "paper_figure")
-    return (_name(claim), *(_text(claim, key) for key in keys), verdict)
+    tested = (_text(claim, key) for key in ("defense", "dataset", "attack", "measured"))
+    return (_name(claim), *tested, _threshold(claim), _text(claim, "paper_figure"), verdict)
+
+
+def _threshold(claim: Claim) -> str:
+    return f"{_text(claim, 'comparison')} {_text(claim, 'threshold')}".strip()
 
 
 def _text(claim: Claim, key: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy as copy_of
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pytest_robust.errors import ModelError
+from pytest_robust.models import classifier as classifier_module
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.convnets import mlp, small_cnn
 
@@ -113,6 +116,30 @@ def test_one_fingerprint_per_behaviour() -> None:
     assert len({model.fingerprint for model in [base, *different]}) == 7
     same = [classifier(), classifier(name="another name"), classifier().to(memory_format=torch.channels_last)]
     assert {model.fingerprint for model in same} == {base.fingerprint}
+
+
+def test_a_changed_model_has_another_fingerprint_also_when_it_was_asked_before() -> None:
+    model = classifier()
+    before = model.fingerprint
+    copy = copy_of(model)
+    assert copy.fingerprint == before
+    with torch.no_grad():
+        copy.network[1].weight.add_(1e-3)
+    assert copy.fingerprint != before == model.fingerprint
+    copy.load_state_dict(model.state_dict())
+    assert copy.fingerprint == before
+    copy.train().network[1].weight.data.add_(1e-3)
+    assert copy.eval().fingerprint != before
+    model.network[2] = nn.Tanh()
+    assert model.fingerprint != before
+
+
+def test_an_unchanged_model_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = classifier()
+    before = model.fingerprint
+    model.predict(torch.rand(4, *SHAPE))
+    monkeypatch.setattr(classifier_module, "tensors_fingerprint", None)  # calling it would fail
+    assert model.fingerprint == before
 
 
 def test_it_is_in_eval_mode_and_says_what_it_is() -> None:

@@ -21,7 +21,7 @@ def sizes(network: nn.Module, kind: type[nn.Module]) -> list[tuple[int, ...]]:
     return [tuple(m.weight.shape) for m in network.modules() if isinstance(m, kind)]
 
 
-SMALLEST = {"cuda_convnet": 8, "cuda_convnet_digits": 4, "small_cnn": 1, "mlp": 1}
+SMALLEST = {"cuda_convnet": 8, "cuda_convnet_digits": 2, "small_cnn": 1, "mlp": 1}
 
 
 @pytest.mark.parametrize("name", sorted(SMALLEST))

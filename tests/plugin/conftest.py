@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+# pytester forgets what a suite imports: NumPy cannot be loaded a second time, and what these tests replace must be
+# the module that the suites see.
+import numpy  # noqa: F401
 import pytest
 
-# pytester forgets what a suite imports; what these tests replace must be the module that the suites see.
 import pytest_robust.catalogue  # noqa: F401
 
-FAKE_BENCH = '''
+FAKE_BENCH = """
 import sys
 import types
 
@@ -65,7 +67,7 @@ class FakeClaim:
             "paper": "dustbin17", "claim": claim, "statement": "the defense rejects", "defense": "shield",
             "dataset": "digits", "scale": "quick", "attack": "fgsm", "threat_model": "transfer",
             "measured": "0.378 (378/1000, 95% CI 0.348\\u20130.409)", "value": 0.378, "lower": 0.348, "upper": 0.409,
-            "n": 1000, "comparison": "at_least", "threshold": "\\u2265 0.3", "paper_figure": "0.41",
+            "n": 1000, "comparison": ">=", "threshold": "0.3", "paper_figure": "0.41",
             "verdict": verdict, "reason": "", **changes,
         }
 
@@ -83,9 +85,9 @@ def pytest_robust_register(registries):
 bench = types.ModuleType("pytest_robust.bench.bench")
 bench.Bench, bench.FakeClaim = Bench, FakeClaim
 settings = types.ModuleType("pytest_robust.bench.settings")
-settings.Settings = types.SimpleNamespace
+settings.Settings, settings.resolve_device = types.SimpleNamespace, lambda name: "cpu"
 sys.modules.update({bench.__name__: bench, settings.__name__: settings})
-'''
+"""
 
 
 @pytest.fixture

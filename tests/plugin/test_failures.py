@@ -32,7 +32,7 @@ def test_a_mistake_is_its_sentence_and_the_tests_own_line(library, suite, xdist_
             "test_it.py:5: in test",
             "    lib.inside_a_library()",
             "E   *AttackError: the attack cannot be built: write 8/255, not 8.",
-            "FAILED test_it.py::test - *AttackError: the attack cannot be built*",
+            "FAILED test_it.py::test - *AttackError: the attack*",
         ]
     )
     assert "KeyError" not in result.stdout.str()
@@ -73,8 +73,8 @@ def test_a_mistake_that_a_test_expects_is_its_own_affair(library, suite):
 NEEDS_DATA = "def test_setup(robust_dataset): pass\ndef test_call(robust_bench): robust_bench.dataset\n"
 
 
-def test_missing_data_skip_with_the_command_that_gets_them(suite, xdist_args):
-    result = suite(NEEDS_DATA, "--dataset=mnist", "-rs", *xdist_args)
+def test_missing_data_skip_with_the_command_that_gets_them(suite):
+    result = suite(NEEDS_DATA, "--dataset=mnist", "-rs")
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(["SKIPPED*test_it.py:*: mnist is not under the data root: run with --download."])
 

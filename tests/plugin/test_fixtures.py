@@ -11,7 +11,9 @@ def test_bench(robust_bench, pytestconfig):
     assert settings.cache == pytestconfig.rootpath / "c"
 
 def test_dataset(robust_dataset): assert robust_dataset == "the images of digits"
-def test_models(robust_classifier, robust_surrogate): assert (robust_classifier, robust_surrogate) == ("undefended", "surrogate")
+def test_models(robust_classifier, robust_surrogate):
+    assert (robust_classifier, robust_surrogate) == ("undefended", "surrogate")
+
 def test_art(robust_art_estimator): assert robust_art_estimator == "estimator of undefended"
 def test_attack(robust_attack, robust_art_attack): assert robust_art_attack == f"{robust_attack} on undefended"
 def test_defense(robust_defense, robust_defended): assert robust_defended == f"defended by {robust_defense}"

@@ -66,13 +66,19 @@ def test_tests_that_name_others_are_deselected_and_what_names_none_stays(suite, 
         ("attack=('fgsm', 'pdg')", "unknown attack 'pdg'"),
     ],
 )
-@pytest.mark.parametrize("args", [("-p", "no:xdist"), ("-n1",)])
-def test_a_wrong_marker_is_an_error_that_names_the_test(suite, marker, message, args):
-    result = suite(f"import pytest\n@pytest.mark.robust({marker})\ndef test_typo(): pass", *args)
+def test_a_wrong_marker_is_an_error_that_names_the_test(suite, marker, message):
+    result = suite(f"import pytest\n@pytest.mark.robust({marker})\ndef test_typo(): pass")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*test_it.py::test_typo: the marker robust(...) *"])
     assert message in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
+
+
+def test_a_wrong_marker_is_an_error_in_a_worker_too(suite):
+    pytest.importorskip("xdist")
+    result = suite("import pytest\n@pytest.mark.robust(defence='shield')\ndef test_typo(): pass", "-n1")
+    assert result.parseoutcomes()["errors"] == 1
+    result.stdout.fnmatch_lines(["*test_it.py::test_typo: the marker robust(...) takes no 'defence'*"])
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
 
 

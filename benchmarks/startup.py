@@ -1,0 +1,68 @@
+"""What the plugin costs a pytest run that does not use it: paired runs with it and with ``-p no:robust``.
+
+Run ``python benchmarks/startup.py [pairs]``. It prints the medians and exits with 1 if the plugin adds more than 20 ms,
+or if importing its module takes more than 5 ms.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+MOST_MILLISECONDS = 20.0
+MOST_IMPORT_MILLISECONDS = 5.0
+IMPORT = """
+import pytest, time
+start = time.perf_counter()
+import pytest_robust.plugin
+print(1000 * (time.perf_counter() - start))
+"""
+
+
+def run(folder: Path, *options: str) -> float:
+    """Milliseconds of one pytest run on a trivial test file."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "test_trivial.py"]
+    start = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return 1000 * (time.perf_counter() - start)
+
+
+def paired(folder: Path, pairs: int) -> tuple[list[float], list[float]]:
+    """Milliseconds with and without the plugin, alternating which goes first, after one run of each to warm up."""
+    run(folder), run(folder, "-p", "no:robust")
+    with_it, without = [], []
+    for pair in range(pairs):
+        for uses in (True, False) if pair % 2 else (False, True):
+            (with_it if uses else without).append(run(folder, *(() if uses else ("-p", "no:robust"))))
+    return with_it, without
+
+
+def import_milliseconds(runs: int) -> float:
+    """Median of importing the entry-point module when pytest is there already."""
+    command = [sys.executable, "-c", IMPORT]
+    return statistics.median(
+        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(runs)
+    )
+
+
+def main(pairs: int) -> int:
+    """Measure, print, judge."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "test_trivial.py").write_text("def test_trivial():\n    assert True\n")
+        with_it, without = paired(folder, pairs)
+    added = statistics.median(w - o for w, o in zip(with_it, without, strict=True))
+    imported = import_milliseconds(pairs)
+    print(f"pytest with the plugin    {statistics.median(with_it):7.1f} ms (median of {pairs})")
+    print(f"pytest without            {statistics.median(without):7.1f} ms")
+    print(f"added, median of pairs    {added:7.1f} ms (at most {MOST_MILLISECONDS:g})")
+    print(f"import of its module      {imported:7.1f} ms (at most {MOST_IMPORT_MILLISECONDS:g})")
+    return int(added > MOST_MILLISECONDS or imported > MOST_IMPORT_MILLISECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 15))
