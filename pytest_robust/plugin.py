@@ -12,13 +12,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = [
-    "pytest_robust.fixtures.session",
-    "pytest_robust.fixtures.datasets",
-    "pytest_robust.fixtures.models",
-    "pytest_robust.fixtures.attacks",
-    "pytest_robust.fixtures.defenses",
-]
+FIXTURES = ("session", "datasets", "models", "attacks", "defenses")
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -51,10 +45,13 @@ def pytest_load_initial_conftests(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the options and open the session's state."""
+    """Check the options, open the session's state and bring in the fixtures."""
     from pytest_robust.harness.session import open_session
     from pytest_robust.harness.usage import MARKER_HELP
 
+    # Not through `pytest_plugins`: pytest reads the metadata of every installed package once per name in that list.
+    for kind in FIXTURES:
+        config.pluginmanager.import_plugin(f"pytest_robust.fixtures.{kind}")
     config.addinivalue_line("markers", MARKER_HELP)
     open_session(config)
 

@@ -18,6 +18,7 @@ from pytest_robust.attacks.isolation import frozen, seeded
 from pytest_robust.data.split import Split
 from pytest_robust.errors import AttackError
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact, ArtifactStore
 from pytest_robust.store.fingerprint import fingerprint
 
@@ -58,7 +59,7 @@ def craft(
     targets = targets_for(attack, surface, split.x, split.y)
     share = zero_gradient_share(surface, split.x, split.y) if attack.gradient_calls else 0.0
     overrides: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
-    with frozen(surface), seeded(seed, surface.device):
+    with frozen(surface), seeded(seed, surface.device), suitable_threads(surface.input_shape, surface.device):
         perturb = attack.build(surface, seed=seed, **overrides).perturb
         perturbed = perturb(split.x, split.y if targets is None else targets) if len(split) else split.x.clone()
     check_output(attack, split.x, perturbed)

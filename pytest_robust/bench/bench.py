@@ -30,6 +30,7 @@ from pytest_robust.models.precision import best_precision
 from pytest_robust.models.progress import Progress
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.models.recipe_key import recipe_key
+from pytest_robust.models.threads import is_tiny
 from pytest_robust.models.trained import load_or_train
 from pytest_robust.store.artifacts import ArtifactStore
 from pytest_robust.threats.defended import Defended, ThreatModel
@@ -37,8 +38,6 @@ from pytest_robust.threats.defended import Defended, ThreatModel
 #: Seeds are derived from the run's by adding these, so that no two roles share one.
 SURROGATE_SEED = 1_000_003
 SAMPLE_SEED = 2_000_003
-#: Images this small train so fast that converting them to bfloat16 costs more than it saves.
-FEW_PIXELS = 16 * 16
 
 
 class Bench:
@@ -159,7 +158,6 @@ class Bench:
     def recipe(self, *data: Split, **changes: Any) -> Recipe:
         """The run's recipe for training on `data` (the training images if none is given), with fields changed."""
         profile = self.profile
-        pixels = self.dataset.input_shape[1] * self.dataset.input_shape[2]
         recipe = Recipe(
             architecture=profile.architecture,
             data=data or (self.train_split,),
@@ -172,7 +170,7 @@ class Bench:
             batch_size=profile.batch_size,
             augmentation=profile.augmentation,
             normalization=profile.normalization,
-            precision="float32" if pixels <= FEW_PIXELS else best_precision(self.device),
+            precision="float32" if is_tiny(self.dataset.input_shape) else best_precision(self.device),
             seed=self.settings.seed,
         )
         return replace(recipe, **changes)

@@ -10,6 +10,7 @@ from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.bench.ledger import Ledger, stopwatch
 from pytest_robust.data.split import Split
 from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact, ArtifactStore
 from pytest_robust.store.fingerprint import fingerprint
 from pytest_robust.threats.decision import Decision
@@ -65,7 +66,8 @@ class Evaluator:
 
 
 def _decide(defended: Defended, x: Tensor) -> Artifact:
-    decision = defended.decide(x)
+    with suitable_threads(tuple(x.shape[1:]), defended.device):
+        decision = defended.decide(x)
     tensors = {"label": decision.label, "rejected": decision.rejected, "score": decision.score}
     metadata: dict[str, Any] = {"defense": defended.name}
     return Artifact({k: v.contiguous() for k, v in tensors.items()}, metadata)

@@ -46,9 +46,9 @@ def cuda_convnet_digits(num_classes: int, input_shape: Shape) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(c, 32, 3, padding=1),
         nn.ReLU(),
+        nn.MaxPool2d(2, ceil_mode=True),
         nn.Conv2d(32, 32, 3, padding=1),
         nn.ReLU(),
-        nn.MaxPool2d(2, ceil_mode=True),
         nn.Conv2d(32, 64, 3, padding=1),
         nn.ReLU(),
         nn.Flatten(),

@@ -28,6 +28,7 @@ from pytest_robust.models.precision import best_precision as best_precision
 from pytest_robust.models.progress import Progress, SilentProgress
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.models.recipe_key import recipe_key
+from pytest_robust.models.threads import suitable_threads
 from pytest_robust.registry import Registry
 
 
@@ -71,7 +72,11 @@ def train_with_state(
 ) -> tuple[Classifier, TrainingState]:
     """Like `train`, with how it went: epochs, loss, accuracies, seconds."""
     saved = Checkpoint(checkpoint, recipe_key(recipe, architectures, device)) if checkpoint else None
-    with own_random_state(device, recipe.seed), _deterministic(device):
+    with (
+        suitable_threads(recipe.input_shape, device),
+        own_random_state(device, recipe.seed),
+        _deterministic(device),
+    ):
         training = _Training(recipe, device, architectures)
         state = saved.restore(training.classifier, training.optimizer) if saved else TrainingState()
         _run(training, state, saved, progress or SilentProgress())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import pytest_robust.fixtures
 import pytest_robust.plugin
 
 HEAVY = ("torch", "art", "numpy", "sklearn", "matplotlib", "tabulate", "scipy", "safetensors")
@@ -48,6 +49,11 @@ def test_the_entry_point_imports_pytest_and_the_standard_library_at_most():
         elif isinstance(node, ast.ImportFrom):
             names.add(str(node.module).partition(".")[0])
     assert names <= {"pytest", *sys.stdlib_module_names}
+
+
+def test_every_module_of_fixtures_is_brought_in():
+    here = {path.stem for path in Path(pytest_robust.fixtures.__path__[0]).glob("[a-z]*.py")}
+    assert set(pytest_robust.plugin.FIXTURES) == here
 
 
 def test_the_plugin_can_be_turned_off(pytester):
