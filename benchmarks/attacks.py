@@ -42,7 +42,7 @@ Run = Callable[[Tensor, Tensor], Tensor]
 
 EPS, STEP = 0.1, 0.01
 FGSM_CALLS, PGD_CALLS, DEEPFOOL_CALLS, CW_CALLS = 1, 40, 50, 500
-CW = {"binary_search_steps": 5, "max_iter": 100, "learning_rate": 0.01, "initial_const": 1.0}
+CW = {"binary_search_steps": 5, "max_iter": 100, "learning_rate": 0.05, "initial_const": 1.0}
 
 
 def images(root: Path, train: bool, count: int) -> tuple[Tensor, Tensor]:

@@ -87,7 +87,7 @@ class DustbinStudy:
         self,
         number: str,
         variant: str,
-        measured: Interval,
+        measured: Interval | None,
         judgement: Judgement,
         *,
         comparison: str,

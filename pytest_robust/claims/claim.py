@@ -78,8 +78,10 @@ class Claim:
         )
 
 
-def figures_of(measured: Interval) -> dict[str, Any]:
-    """The fields `value`, `lower`, `upper` and `n` of a claim."""
+def figures_of(measured: Interval | None) -> dict[str, Any]:
+    """The fields `value`, `lower`, `upper` and `n` of a claim; None each for a structural one."""
+    if measured is None:
+        return dict.fromkeys(("value", "lower", "upper", "n"))
     return {"value": measured.value, "lower": measured.lower, "upper": measured.upper, "n": measured.n}
 
 

@@ -21,23 +21,25 @@ class PairedDifference:
     """First rate minus second rate, both measured on the same images.
 
     Args:
-        first_only: images where only the first is true.
-        second_only: images where only the second is true.
+        first_only: images where only the first is true. Fractional where several entries share an image: then it is
+            the sum over images of the share by which the first is true more often.
+        second_only: images where only the second is true, likewise.
         n: all images.
-        effect: the difference itself; (first_only − second_only) / n where every image counts once.
+        votes: images where the first is true more often, and where the second is; the exact test counts these. None
+            where no images are shared, as they are then `first_only` and `second_only`.
         confidence: of the interval and of the verdict.
     """
 
     first_only: float
     second_only: float
     n: int
-    effect: float
+    votes: tuple[float, float] | None = None
     confidence: float = CONFIDENCE
 
     @property
     def value(self) -> float:
         """The difference."""
-        return self.effect
+        return (self.first_only - self.second_only) / self.n if self.n else math.nan
 
     @cached_property
     def lower(self) -> float:
@@ -50,22 +52,28 @@ class PairedDifference:
         return _tango_upper(self.first_only, self.second_only, self.n, self.confidence)
 
     @property
+    def discordant(self) -> tuple[float, float]:
+        """Images that speak for the first, and for the second."""
+        return self.votes or (self.first_only, self.second_only)
+
+    @property
     def p_first_greater(self) -> float:
         """Exact one-sided McNemar p-value against "the first rate is not greater"."""
-        return _binomial_tail(self.first_only, self.first_only + self.second_only)
+        return _binomial_tail(self.discordant[0], sum(self.discordant))
 
     @property
     def p_second_greater(self) -> float:
         """Exact one-sided McNemar p-value against "the second rate is not greater"."""
-        return _binomial_tail(self.second_only, self.first_only + self.second_only)
+        return _binomial_tail(self.discordant[1], sum(self.discordant))
 
     def at(self, n: int) -> PairedDifference:
         """The same shares of `n` images."""
-        factor = n / self.n if self.n else 0.0
-        return replace(self, first_only=self.first_only * factor, second_only=self.second_only * factor, n=n)
+        by = n / self.n if self.n else 0.0
+        votes = None if self.votes is None else (self.votes[0] * by, self.votes[1] * by)
+        return replace(self, first_only=self.first_only * by, second_only=self.second_only * by, n=n, votes=votes)
 
     def __str__(self) -> str:
-        return f"{self.value:+.3f} ({self.confidence:.0%} CI {self.lower:+.3f}–{self.upper:+.3f}, n={self.n})"
+        return f"{self.value:+.3f} ({self.confidence:.0%} CI {self.lower:+.3f} to {self.upper:+.3f}, n={self.n})"
 
 
 def paired_difference(
@@ -77,16 +85,22 @@ def paired_difference(
         first, second: bool of shape (N,), in the same order of images.
         image: int64 of shape (N,): which original each entry was made from; entries that share one are counted
             as one image (it votes for whichever of the two is true more often), because they are not independent.
+            Every image must have equally many entries.
         confidence: of the interval.
     """
     if first.shape != second.shape:
         raise SettingsError(f"paired rates need the same images, not {len(first)} and {len(second)} of them.")
-    delta = first.long() - second.long()
-    effect = float(delta.float().mean()) if len(delta) else 0.0
-    if image is not None:
-        groups = image.unique(return_inverse=True)[1]
-        delta = torch.zeros(int(groups.max()) + 1, dtype=torch.long).index_add(0, groups.cpu(), delta.cpu())
-    return PairedDifference(int((delta > 0).sum()), int((delta < 0).sum()), len(delta), effect, confidence)
+    delta = first.cpu().long() - second.cpu().long()
+    if image is None or len(image) == 0:
+        return PairedDifference(int((delta > 0).sum()), int((delta < 0).sum()), len(delta), None, confidence)
+    groups = image.cpu().unique(return_inverse=True)[1]
+    n = int(groups.max()) + 1
+    sums = torch.zeros(n, dtype=torch.long).index_add(0, groups, delta)
+    votes = (int((sums > 0).sum()), int((sums < 0).sum()))
+    each = len(delta) / n
+    return PairedDifference(
+        float(sums.clamp(min=0).sum()) / each, float(-sums.clamp(max=0).sum()) / each, n, votes, confidence
+    )
 
 
 def first_greater(difference: PairedDifference) -> Judgement:
@@ -101,10 +115,10 @@ def first_greater(difference: PairedDifference) -> Judgement:
         return Judgement(Verdict.HOLDS)
     if difference.p_second_greater <= alpha:
         return Judgement(Verdict.FAILS, f"the order is reversed (exact McNemar p = {difference.p_second_greater:.2g})")
-    enough = images_needed(difference, decided) if difference.first_only != difference.second_only else None
+    enough = images_needed(difference, decided) if difference.discordant[0] != difference.discordant[1] else None
     reason = (
-        f"{difference.n} images cannot tell the two apart ({difference.first_only:g} against "
-        f"{difference.second_only:g} discordant)"
+        f"{difference.n} images cannot tell the two apart ({difference.discordant[0]:g} against "
+        f"{difference.discordant[1]:g} discordant)"
     )
     more = f"; at these shares about {enough} would" if enough else ""
     return Judgement(Verdict.INCONCLUSIVE, reason + more)
@@ -146,7 +160,7 @@ class RateDifference:
         return RateDifference(self.first.at(max(n, self.first.n)), self.second.at(max(n, self.second.n)))
 
     def __str__(self) -> str:
-        return f"{self.value:+.3f} ({self.first.confidence:.0%} CI {self.lower:+.3f}–{self.upper:+.3f})"
+        return f"{self.value:+.3f} ({self.first.confidence:.0%} CI {self.lower:+.3f} to {self.upper:+.3f})"
 
 
 def _binomial_tail(k: float, n: float) -> float:

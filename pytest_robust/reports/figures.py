@@ -76,7 +76,7 @@ def draw_decision_regions(
         axis.set_title(title, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])
-    axes[-1].legend(fontsize=7, loc="upper right")
+    figure.legend(*axes[-1].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=classes + 1)
     return _save(figure, path)
 
 
@@ -110,5 +110,11 @@ def draw_feature_spaces(path: Path, spaces: Mapping[str, Mapping[str, Tensor]], 
         axis.set_title(title, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])
-    axes[-1].legend(fontsize=7, title="dots: clean, by class", title_fontsize=7)
+    figure.legend(
+        *axes[-1].get_legend_handles_labels(),
+        fontsize=8,
+        loc="outside lower center",
+        ncols=3,
+        title="dots: clean, by class",
+    )
     return _save(figure, path)

@@ -19,7 +19,7 @@ discordant = st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(120, 
 
 
 def difference(b: int, c: int, n: int) -> PairedDifference:
-    return PairedDifference(b, c, n, (b - c) / n)
+    return PairedDifference(b, c, n)
 
 
 @given(discordant)
@@ -95,8 +95,10 @@ def test_entries_that_share_an_original_vote_once() -> None:
     first = torch.tensor([True, True, True, False, False, True])
     second = torch.tensor([False, False, False, True, False, False])
     d = paired_difference(first, second, image=torch.tensor([0, 0, 1, 1, 2, 2]))
-    assert (d.first_only, d.second_only, d.n) == (2, 0, 3)
+    assert (d.votes, d.n) == ((2, 0), 3)
     assert d.value == pytest.approx(0.5)
+    assert d.lower < 0.5 < d.upper
+    assert d.p_first_greater == 0.25
 
 
 def test_pairs_must_be_pairs() -> None:
