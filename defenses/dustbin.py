@@ -35,9 +35,9 @@ class Dustbin(Defense):
     """A network with a dustbin class ("augmented CNN"); it rejects what falls into the dustbin.
 
     Args:
-        out_distribution_share: foreign training images per training image; None is the paper's share for the data
+        out_distribution: foreign training images per training image; None is the paper's share for the data
             set, 0 trains on no foreign images.
-        interpolated_share: interpolated training images per training image; 0 is the paper's variant without them.
+        interpolated: interpolated training images per training image; 0 is the paper's variant without them.
     """
 
     name: ClassVar[str] = "dustbin"
@@ -47,8 +47,8 @@ class Dustbin(Defense):
         "avoids the dustbin (Carlini & Wagner, AISec 2017, on detectors of this kind)"
     )
 
-    out_distribution_share: float | None = None
-    interpolated_share: float = INTERPOLATED_SHARE
+    out_distribution: float | None = None
+    interpolated: float = INTERPOLATED_SHARE
 
     def fit(self, bench: Bench) -> Defended:
         """Train the augmented network; the undefended one of the bench gives the features for pairing."""
@@ -77,7 +77,7 @@ class Dustbin(Defense):
         """The splits that the augmented network is trained on, labelled with the dustbin as the last class."""
         training, classes = bench.train_split, bench.dataset.num_classes
         parts = [replace(training, num_classes=classes + 1)]
-        share = self.out_distribution_share
+        share = self.out_distribution
         if share is None:
             share = OUT_DISTRIBUTION_SHARE_OF.get(bench.dataset.name, OUT_DISTRIBUTION_SHARE)
         if share:
@@ -85,8 +85,8 @@ class Dustbin(Defense):
                 round(share * len(training)), bench.settings.seed + SOURCE_SEED
             )
             parts.append(foreign.relabelled(classes, classes + 1))
-        if self.interpolated_share:
-            per_class = round(self.interpolated_share * len(training) / classes)
+        if self.interpolated:
+            per_class = round(self.interpolated * len(training) / classes)
             mixed = interpolate(bench.classifier, training, per_class, bench.settings.seed + SOURCE_SEED)
             parts.append(mixed.relabelled(classes, classes + 1))
         return tuple(parts)

@@ -39,7 +39,7 @@ class DustbinStudy:
 
     def defended(self, variant: str) -> Defended:
         """The naive network, or one of the two augmented ones, under the names of the figures' file."""
-        defense = {"naive": "none", "augmented": Dustbin(interpolated_share=0.0), "interpolated": Dustbin()}[variant]
+        defense = {"naive": "none", "augmented": Dustbin(interpolated=0.0), "interpolated": Dustbin()}[variant]
         return self.bench.defend(defense)
 
     @cached_property

@@ -1,1 +1,1 @@
-
+"""Attacks: what they are, this project's own, ART's made safe, and the making of adversarial sets."""

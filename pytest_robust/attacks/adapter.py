@@ -7,6 +7,7 @@ the smallest perturbation leaves alone what fools the model already.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +21,10 @@ from art.estimators.estimator import LossGradientsMixin
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_robust.attacks.attack import Attack, Norm
+from pytest_robust.attacks.attack import NORMS, Attack, Norm
 from pytest_robust.attacks.base import TorchAttack
-from pytest_robust.attacks.isolation import frozen, seeded
+from pytest_robust.attacks.isolation import current_device, seeded
 from pytest_robust.errors import AttackError, UnknownNameError
-from pytest_robust.registry import nearest_hint
 
 #: Norms of ART's attacks that have no parameter for it.
 _NORMS: dict[str, Norm] = {
@@ -39,9 +39,10 @@ _NORMS: dict[str, Norm] = {
     "SaliencyMapMethod": "l0",
     "ZooAttack": "l2",
 }
-_PARAMETER_NORMS: dict[str, Norm] = {"inf": "linf", "2": "l2", "1": "l1"}
 #: Attacks that ART leaves out of its name space where their package is missing.
 _NEEDS = {"BrendelBethgeAttack": "numba"}
+#: Attacks of ART's that break in batches of more than one image.
+_ONE_BY_ONE = frozenset({"ZooAttack"})
 #: What `Attack.build` fills in itself.
 _NOT_SETTINGS = frozenset({"self", "estimator", "classifier", "targeted", "verbose", "summary_writer", "seed"})
 
@@ -54,6 +55,9 @@ class Adapted(TorchAttack):
         name: what messages call it.
         targeted: whether `y` holds the classes to reach.
         seed: of the global random states while it runs.
+
+    Raises:
+        AttackError: the model is on a device that ART does not know.
     """
 
     _estimator_requirements = ()
@@ -64,6 +68,10 @@ class Adapted(TorchAttack):
         )
         self.attack = attack
         self.name = name
+        if self.device.type not in ("cpu", "cuda"):
+            raise AttackError(f"ART's own attacks run on cpu and cuda, not on {self.device}: choose another --device.")
+        for part in getattr(attack, "attacks", ()):
+            part.verbose = False
 
     def perturb(self, x: Tensor, y: Tensor) -> Tensor:
         """Perturbed images, float32 of shape (N, C, H, W), on `x`'s device.
@@ -88,7 +96,7 @@ class Adapted(TorchAttack):
         result = x.clone()
         rows = self._unfinished(x, y)
         if len(rows):
-            with self._explained(), _current_device(self.device):
+            with self._explained(), current_device(self.device):
                 labels = F.one_hot(y[rows], self.estimator.nb_classes).float().cpu().numpy()
                 made = self.attack.generate(x[rows].cpu().numpy().astype(np.float32), labels)
             if np.shape(made) != (len(rows), *x.shape[1:]):
@@ -104,8 +112,8 @@ class Adapted(TorchAttack):
         """
         if getattr(self.attack, "eps", None) is not None:
             return torch.arange(len(x), device=x.device)
-        fooled = (self.logits(x).argmax(1) == y) == self.targeted
-        return (~fooled).nonzero()[:, 0]
+        robust = (self.logits(x).argmax(1) == y) != bool(self.targeted)
+        return robust.nonzero()[:, 0]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -124,18 +132,6 @@ class Adapted(TorchAttack):
             ) from error
 
 
-@contextmanager
-def _current_device(device: torch.device) -> Iterator[None]:
-    """Make `device` the current CUDA device: ART knows no other way to be told which one."""
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            yield
-    elif device.type == "cpu":
-        yield
-    else:
-        raise AttackError(f"ART's own attacks run on cpu and cuda, not on {device}: choose another --device.")
-
-
 def art_attack(name: str) -> Attack:
     """The attack ``art:NAME``: any evasion attack that ART exports, with ART's own defaults.
 
@@ -148,15 +144,21 @@ def art_attack(name: str) -> Attack:
     """
     from art.attacks import evasion
 
-    known = {k: v for k, v in vars(evasion).items() if inspect.isclass(v) and issubclass(v, EvasionAttack)}
+    known: dict[str, Any] = {
+        k: v for k, v in vars(evasion).items() if inspect.isclass(v) and issubclass(v, EvasionAttack)
+    }
     if name not in known:
         if name in _NEEDS:
             raise AttackError(f"the attack 'art:{name}' needs a package; run: pip install {_NEEDS[name]}")
-        raise UnknownNameError(f"unknown attack 'art:{name}'{nearest_hint(f'{name}', known)}")
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(f'art:{each}' for each in near)}?" if near else "."
+        raise UnknownNameError(f"unknown attack 'art:{name}'{hint} Known are the classes of art.attacks.evasion.")
     art_class = known[name]
     signature = inspect.signature(art_class.__init__).parameters
     params = {k: p.default for k, p in signature.items() if k not in _NOT_SETTINGS and p.default is not p.empty}
-    norm = _PARAMETER_NORMS.get(str(params.get("norm")).removesuffix(".0"), _NORMS.get(name))
+    if "batch_size" in params and name not in _ONE_BY_ONE:
+        params["batch_size"] = None
+    norm = NORMS.get(str(params.get("norm")).removesuffix(".0"), _NORMS.get(name))
     requirements = art_class._estimator_requirements or ()
     return Attack(
         name=f"art:{name}",

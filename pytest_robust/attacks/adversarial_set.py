@@ -100,5 +100,10 @@ class AdversarialSet:
             if any(s.targets is None for s in sets)
             else torch.cat([s.targets for s in sets if s.targets is not None]),
             order,
-            {"attack": first.attack, "joined": [s.provenance for s in sets]},
+            {
+                "attack": first.attack,
+                # The worst part speaks for the whole: a check on one of them must not be averaged away.
+                "zero_gradient": max(s.provenance.get("zero_gradient", 0.0) for s in sets),
+                "joined": [s.provenance for s in sets],
+            },
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from art.attacks.evasion import AutoProjectedGradientDescent
+from art.utils import check_and_transform_label_format
 from numpy.typing import NDArray
 
 
@@ -23,8 +24,10 @@ class BestAPGD(AutoProjectedGradientDescent):  # type: ignore[misc]
         """Perturbed images; `y` holds labels (targets, where the attack is targeted) and is needed."""
         if y is None:
             raise ValueError("labels are needed")
+        y = check_and_transform_label_format(y, nb_classes=self.estimator.nb_classes)
         result = x.astype(np.float32)
-        restarts, self.nb_random_init = self.nb_random_init, 1
+        restarts: int = self.nb_random_init
+        self.nb_random_init: int = 1
         try:
             for _ in range(restarts):
                 robust = np.flatnonzero(self._robust(result, y))

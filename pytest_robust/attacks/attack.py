@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from pytest_robust.attacks.batching import comfortable_batch
+from pytest_robust.attacks.isolation import current_device, frozen, seeded
 from pytest_robust.errors import AttackError, SettingsError
 from pytest_robust.models.classifier import Classifier
 
@@ -127,7 +128,9 @@ class Attack:
         if self.targeted and "targeted" not in accepted:
             raise AttackError(f"the attack {self.name!r} cannot be targeted; leave target out.")
         try:
-            built = art_class(classifier.art_estimator(), **params)
+            # Some constructors of ART's already ask the model, which sets its mode and draws random numbers.
+            with current_device(classifier.device), frozen(classifier), seeded(seed, classifier.device):
+                built = art_class(classifier.art_estimator(), **params)
         except (TypeError, ValueError) as error:
             raise AttackError(f"the attack {self.title} cannot be built: {error}") from error
         except ImportError as error:

@@ -42,7 +42,7 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
     """
 
     attack_params: ClassVar[list[str]] = ["targeted", "batch_size", "seed"]
-    _estimator_requirements = (PyTorchClassifier,)
+    _estimator_requirements: tuple[type, ...] = (PyTorchClassifier,)
 
     def __init__(self, estimator: Any, *, targeted: bool = False, batch_size: int = 64, seed: int = 0) -> None:
         super().__init__(estimator=estimator)
@@ -72,7 +72,7 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
         """
         images = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
         perturbed = self.perturb(images, self._labels(images, y))
-        return perturbed.numpy()  # type: ignore[no-any-return]
+        return perturbed.numpy()
 
     def perturb(self, x: Tensor, y: Tensor) -> Tensor:
         """Perturbed images, float32 of shape (N, C, H, W), on `x`'s device.
@@ -153,21 +153,3 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
         with frozen(self.model):
             parts = [self.logits(batch.to(self.device)).argmax(1).cpu() for batch in x.split(self.batch_size)]
         return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
-
-
-def runner_up(logits: Tensor, y: Tensor) -> Tensor:
-    """Log-sum-exp of the other classes' logits, minus the logit of `y`: rises with the cross-entropy.
-
-    Cross-entropy is log(1 + exp(this)), so both have the same gradient up to a positive factor per image, and an
-    attack that uses its sign or its direction takes the same step. But in float32 the gradient of the cross-entropy of
-    a confident answer rounds to something else or to zero, and this one's does not.
-    """
-    own = y[:, None]
-    others = logits.scatter(1, own, float("-inf"))
-    return others.logsumexp(1) - logits.gather(1, own)[:, 0]
-
-
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """The logit of `y` minus the largest other logit: positive where `y` is the answer."""
-    own = y[:, None]
-    return logits.gather(1, own)[:, 0] - logits.scatter(1, own, float("-inf")).amax(1)

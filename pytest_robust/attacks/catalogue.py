@@ -61,7 +61,7 @@ CW_L2 = Attack(
     implementation="pytest_robust.attacks.cw_l2:CarliniWagnerL2",
     params={
         "confidence": 0.0,
-        "learning_rate": 0.01,
+        "learning_rate": 0.05,
         "binary_search_steps": 5,
         "max_iter": 100,
         "initial_const": 1.0,
@@ -154,6 +154,6 @@ AUTOATTACK = Attack(
     implementation="art.attacks.evasion.auto_attack:AutoAttack",
     params={"norm": "inf", "eps": 0.1, "eps_step": 0.1, "batch_size": None},
     gradient_calls=2 * 5 * 100 + 10 * 100,
-    reference="Croce & Hein 2020, arXiv:2003.01690; ART's set (APGD-CE, APGD-DLR, DeepFool, Square) is not the standard "
-    "one (no APGD-T, no FAB-T), so figures are not comparable with RobustBench's",
+    reference="Croce & Hein 2020, arXiv:2003.01690; ART's set (APGD-CE, APGD-DLR, DeepFool, Square) is not the "
+    "standard one (no APGD-T, no FAB-T), so figures are not comparable with RobustBench's",
 )

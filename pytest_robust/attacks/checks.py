@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pytest_robust.attacks.attack import Attack
-from pytest_robust.attacks.objectives import runner_up
 from pytest_robust.attacks.isolation import frozen
+from pytest_robust.attacks.objectives import runner_up
 from pytest_robust.errors import AttackError
 from pytest_robust.models.classifier import Classifier
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,21 +24,22 @@ from pytest_robust.store.artifacts import Artifact, ArtifactStore
 from pytest_robust.store.fingerprint import fingerprint
 
 KIND = "adversarial"
-#: The two batch sizes at which the surface answers: whoever sits on the boundary answers differently.
-BATCH, OTHER_BATCH = 512, 61
+#: Batch size at which the surface answers first; the second time it is another one.
+BATCH = 512
 
 
-def targets_for(attack: Attack, surface: Classifier, x: Tensor, y: Tensor) -> Tensor | None:
+def targets_for(attack: Attack, surface: Classifier, split: Split) -> Tensor | None:
     """The wrong class to which each image is pushed, int64 of shape (N,); None if the attack is untargeted.
 
-    Judged by the surface's logits on the clean image; never the true label, whatever the surface thinks of it.
+    Judged by the surface's logits on the clean image, among the classes of `split`; never the true label, whatever the
+    surface thinks of it, and never a further output of the surface: an attacker does not want to be rejected.
     """
     if attack.target is None:
         return None
-    logits = surface.logits_of(x)
+    logits, y = surface.logits_of(split.x)[:, : split.num_classes], split.y[:, None]
     if attack.target == "least_likely":
-        return logits.scatter(1, y[:, None], float("inf")).argmin(1)
-    return logits.scatter(1, y[:, None], float("-inf")).argmax(1)
+        return logits.scatter(1, y, float("inf")).argmin(1)
+    return logits.scatter(1, y, float("-inf")).argmax(1)
 
 
 def craft(
@@ -56,20 +58,35 @@ def craft(
         AttackError: the attack cannot run here, or its output breaks the contract.
         ModelError: the surface does not give logits.
     """
-    targets = targets_for(attack, surface, split.x, split.y)
-    share = zero_gradient_share(surface, split.x, split.y) if attack.gradient_calls else 0.0
     overrides: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
     with frozen(surface), seeded(seed, surface.device), suitable_threads(surface.input_shape, surface.device):
+        targets = targets_for(attack, surface, split)
+        share = zero_gradient_share(surface, split.x, split.y) if attack.gradient_calls else 0.0
         perturb = attack.build(surface, seed=seed, **overrides).perturb
         perturbed = perturb(split.x, split.y if targets is None else targets) if len(split) else split.x.clone()
-    check_output(attack, split.x, perturbed)
-    perturbed = perturbed.clamp(0, 1)
-    fooled, again = (surface.predict(perturbed, size) != split.y for size in (BATCH, OTHER_BATCH))
-    provenance = {
+        check_output(attack, split.x, perturbed)
+        perturbed = perturbed.clamp(0, 1)
+        success, unstable = _judge(surface, split, perturbed)
+    provenance = {**_provenance(attack, surface, split, seed), "zero_gradient": share}
+    return AdversarialSet(split, perturbed, success, unstable, targets, None, provenance)
+
+
+def _judge(surface: Classifier, split: Split, perturbed: Tensor) -> tuple[Tensor, Tensor]:
+    """Which images the surface takes for another class of the split, and on which it wavers; bool of shape (N,).
+
+    Asked at two batch sizes: whoever sits on the boundary is answered differently, and fools nobody reliably.
+    """
+    other_batch = max(1, min(BATCH, len(split)) // 3)
+    answers = [surface.predict(perturbed, size) for size in (BATCH, other_batch)]
+    fooled = [(answer != split.y) & (answer < split.num_classes) for answer in answers]
+    return fooled[0] & fooled[1], answers[0] != answers[1]
+
+
+def _provenance(attack: Attack, surface: Classifier, split: Split, seed: int) -> dict[str, Any]:
+    plain = {k: v if isinstance(v, (int, float, bool, str)) else str(v) for k, v in attack.params.items()}
+    return {
         "attack": attack.name,
-        "parameters": {
-            k: str(v) if not isinstance(v, (int, float, bool, str)) else v for k, v in attack.params.items()
-        },
+        "parameters": plain,
         "title": attack.title,
         "target": attack.target,
         "norm": attack.norm,
@@ -78,9 +95,7 @@ def craft(
         "data": split.name,
         "seed": seed,
         "gradient_calls": attack.total_gradient_calls,
-        "zero_gradient": share,
     }
-    return AdversarialSet(split, perturbed, fooled & again, fooled != again, targets, None, provenance)
 
 
 def attack_key(attack: Attack, surface: Classifier, split: Split, seed: int) -> str:
@@ -90,29 +105,39 @@ def attack_key(attack: Attack, surface: Classifier, split: Split, seed: int) -> 
         "parameters": dict(attack.params),
         "target": attack.target,
         "norm": attack.norm,
+        "implementation": attack.implementation,
         "code": _code(attack.implementation.partition(":")[0]),
+        "art": version("adversarial-robustness-toolbox"),
         "torch": torch.__version__.partition("+")[0],
         "surface": surface.fingerprint,
         "device": surface.device.type,
         "split": split.fingerprint,
         "seed": seed,
     }
-    return fingerprint(["adversarial", 1, settings])
+    return fingerprint(["adversarial", 2, settings])
 
 
 @lru_cache(maxsize=64)
 def _code(module: str) -> list[str]:
-    """What the attack's code is: ART's by its version, anybody else's by its source and this package's by all of it."""
-    if module.partition(".")[0] == "art":
-        return ["art", version("adversarial-robustness-toolbox"), *_code("pytest_robust.attacks.adapter")]
+    """What the attack's code is: this package's as a whole, and its own module's, unless ART's version says it."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    if module.partition(".")[0] != "art":
+        files.append(_source(module))
+    return [fingerprint(path.read_text(encoding="utf-8")) for path in files]
+
+
+def _source(module: str) -> Path:
+    """The file of `module`, which is not imported if it was not yet."""
+    loaded = getattr(sys.modules.get(module), "__file__", None)
+    if loaded is not None:
+        return Path(loaded)
     try:
         spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ValueError):
         spec = None
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise AttackError(f"the attack's module {module!r} cannot be found: install the package that holds it.")
-    own = sorted(Path(__file__).parent.glob("*.py"))
-    return [fingerprint(path.read_text(encoding="utf-8")) for path in [Path(spec.origin), *own]]
+    return Path(spec.origin)
 
 
 def load_or_craft(

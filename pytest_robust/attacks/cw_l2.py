@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pytest_robust.attacks.base import TorchAttack, margin
+from pytest_robust.attacks.base import TorchAttack
 from pytest_robust.attacks.geometry import per_image
+from pytest_robust.attacks.objectives import margin
 from pytest_robust.errors import AttackError
 
 #: Keeps the arctangent of black and white pixels finite.

@@ -33,7 +33,8 @@ def per_image(values: Tensor, like: Tensor) -> Tensor:
 
 def length(delta: Tensor, order: float) -> Tensor:
     """Norm of each image's `delta`, of shape (N,)."""
-    return torch.linalg.vector_norm(delta.flatten(1), ord=order, dim=1)
+    size: Tensor = torch.linalg.vector_norm(delta.flatten(1), ord=order, dim=1)
+    return size
 
 
 def steepest(gradient: Tensor, order: float) -> Tensor:

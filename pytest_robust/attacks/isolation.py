@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -33,10 +35,27 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def current_device(device: torch.device) -> Iterator[None]:
+    """Make `device` the current CUDA device, if it is one: ART knows no other way to be told which."""
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        yield
+
+
+class _DerivedState(np.random.RandomState):
+    def __init__(self, seed: Any = None) -> None:
+        super().__init__(np.random.randint(2**31) if seed is None else seed)
+
+
+@contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed Python's, NumPy's and torch's global random states (ART draws from them) and put them back afterwards."""
+    """Seed Python's, NumPy's and torch's global random states (ART draws from them) and put them back afterwards.
+
+    A ``np.random.RandomState()`` made inside, which would ask the operating system for a seed, gets its seed from
+    NumPy's global state: three of ART's attacks start from one, and are not repeatable otherwise.
+    """
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), patch.object(np.random, "RandomState", _DerivedState):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)
         random.seed(seed)

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pytest_robust.attacks.base import TorchAttack, runner_up
+from pytest_robust.attacks.base import TorchAttack
 from pytest_robust.attacks.geometry import Noise, norm_order, per_image, project, steepest
+from pytest_robust.attacks.objectives import runner_up
 from pytest_robust.errors import AttackError
 
 

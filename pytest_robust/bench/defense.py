@@ -39,10 +39,14 @@ class Defense(ABC):
 
     @property
     def title(self) -> str:
-        """The name, with those parameters that are not their defaults: ``dustbin(interpolated_share=0)``."""
+        """The name, with those parameters that are not their defaults: ``dustbin(interpolated=0)``."""
         changed = [
-            f"{f.name}={getattr(self, f.name)!r}"
+            f"{f.name}={_shown(getattr(self, f.name))}"
             for f in fields(self)  # type: ignore[arg-type]
             if getattr(self, f.name) != f.default
         ]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else repr(value)

@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import Callable
 
+import pytest
+
 #: Device files of NVIDIA, Jetson, WSL and AMD; without one of them no PyTorch for Linux finds a GPU.
 _ACCELERATOR_FILES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
 
@@ -47,3 +49,15 @@ def described(device: str) -> str:
 def no_accelerator(platform: str, exists: Callable[[str], bool]) -> bool:
     """Whether a GPU can be ruled out without asking torch: on Linux, where every driver leaves a device file."""
     return platform == "linux" and not any(exists(path) for path in _ACCELERATOR_FILES)
+
+
+def share_cores(config: pytest.Config) -> None:
+    """Give this xdist worker its share of the cores: threads of workers that wait for each other are slow.
+
+    OMP_NUM_THREADS, where the user has set it, is kept.
+    """
+    import torch
+
+    workers = int(config.workerinput["workercount"])  # type: ignore[attr-defined]  # set by pytest-xdist
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))

@@ -73,7 +73,8 @@ class RobustSession:
         options, registries = self.options, self.registries  # a mistake in them shows before torch is imported
         from pytest_robust.bench.bench import Bench
         from pytest_robust.bench.settings import Settings
-        from pytest_robust.harness.devices import session_device
+        from pytest_robust.harness.devices import session_device, share_cores
+        from pytest_robust.harness.progress import terminal_progress
 
         chosen: dict[str, Any] = {} if options.cache is None else {"cache": options.cache}
         settings = Settings(
@@ -85,7 +86,9 @@ class RobustSession:
             seed=options.seed,
             **chosen,
         )
-        return Bench(settings, registries)
+        if self.worker is not None:
+            share_cores(self.config)
+        return Bench(settings, registries, terminal_progress(self.config))
 
     def drain(self) -> list[dict[str, Any]]:
         """The bench's events since the last call; builds no bench."""

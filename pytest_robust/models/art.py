@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import nn
@@ -12,10 +13,11 @@ from pytest_robust.models.classifier import Classifier
 
 
 class _PlacedClassifier(PyTorchClassifier):  # type: ignore[misc]
-    """ART's classifier, on the device where its model already is.
+    """ART's classifier, on the device where its model already is, and in float32.
 
     ART knows "cpu" and the current CUDA device, and its constructor moves the model there; here the device is the
-    model's own, so that moving the model to it does nothing.
+    model's own, so that moving the model to it does nothing. Several of ART's attacks compute in float64 and hand that
+    to the model, which refuses it.
     """
 
     def __init__(self, placed: torch.device, **settings: Any) -> None:
@@ -29,6 +31,12 @@ class _PlacedClassifier(PyTorchClassifier):  # type: ignore[misc]
     @_device.setter
     def _device(self, _: torch.device) -> None:
         """Ignore what ART would choose."""
+
+    def _apply_preprocessing(self, x: Any, y: Any, fit: bool = False, no_grad: bool = True) -> tuple[Any, Any]:
+        # Every path from ART's images to the model leads through here.
+        if isinstance(x, np.ndarray) and x.dtype == np.float64:
+            x = x.astype(np.float32)
+        return super()._apply_preprocessing(x, y, fit=fit, no_grad=no_grad)  # type: ignore[no-any-return]
 
 
 def art_estimator(classifier: Classifier) -> PyTorchClassifier:

@@ -11,7 +11,7 @@ Claim = Mapping[str, Any]
 
 _HEADERS = ("claim", "defense", "data set", "attack", "measured", "threshold", "paper", "verdict")
 #: Wider cells are wrapped, so that a row with eight of them fits 160 columns.
-_WIDTHS = (18, 18, 14, 24, 38, 16, 12, 22)
+_WIDTHS = (18, 24, 14, 24, 40, 10, 18, 22)
 
 
 def claims_table(claims: Sequence[Claim]) -> str:

@@ -1,0 +1,73 @@
+"""A defense that breaks the contract gets an error that names it and the field; a masked surface is called out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.bench.evaluating import checks
+from pytest_robust.data.split import Split
+from pytest_robust.errors import DefenseError
+from pytest_robust.threats.decision import Decision
+from pytest_robust.threats.defended import Defended
+
+
+def defended(decide: Callable[[Tensor], object]) -> Defended:
+    return Defended("broken", 3, decide, {}, torch.device("cpu"), "fingerprint")  # type: ignore[arg-type]
+
+
+def good(n: int) -> dict[str, Tensor]:
+    return {
+        "label": torch.zeros(n, dtype=torch.int64),
+        "rejected": torch.zeros(n, dtype=torch.bool),
+        "score": torch.zeros(n),
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("label", torch.zeros(4, 1, dtype=torch.int64)),
+        ("label", torch.zeros(4)),
+        ("label", torch.full((4,), 3)),
+        ("rejected", torch.zeros(4, dtype=torch.int64)),
+        ("rejected", None),
+        ("score", torch.full((4,), float("nan"))),
+        ("score", torch.zeros(3)),
+    ],
+)
+def test_broken_decisions_name_the_defense_and_the_field(field: str, value: object) -> None:
+    model = defended(lambda x: Decision(**{**good(len(x)), field: value}))  # type: ignore[arg-type]
+    with pytest.raises(DefenseError, match=rf"'broken': decision\.{field}"):
+        model.decide(torch.zeros(4, 1, 2, 2))
+
+
+def adversarial(n: int, unstable: int, zero: float) -> AdversarialSet:
+    clean = Split(torch.zeros(n, 1, 2, 2), torch.zeros(n, dtype=torch.int64), 3)
+    mask = torch.arange(n) < unstable
+    return AdversarialSet(clean, clean.x, ~mask, mask, provenance={"attack": "toy", "zero_gradient": zero})
+
+
+def test_sound_sets_raise_no_check() -> None:
+    assert checks(adversarial(100, 1, 0.0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (adversarial(100, 2, 0.0), "change sides with the batch size"),
+        (adversarial(100, 0, 0.5), "gradient masking"),
+        (adversarial(0, 0, 0.0), "no image was attacked"),
+    ],
+)
+def test_unsound_sets_are_called_out(made: AdversarialSet, sentence: str) -> None:
+    assert any(sentence in check for check in checks(made))
+
+
+def test_joined_sets_keep_their_parts_checks() -> None:
+    joined = AdversarialSet.cat([adversarial(10, 0, 0.0), adversarial(10, 0, 0.5)])
+    assert any("gradient masking" in check for check in checks(joined))
