@@ -23,7 +23,7 @@ class TerminalStream:
 
     def isatty(self) -> bool:
         """Whether a person watches."""
-        return self._reporter.isatty
+        return bool(self._reporter.isatty)
 
     def write(self, text: str) -> int:
         """Write below what pytest has begun to write, with its capture off for as long as that takes."""
