@@ -63,12 +63,13 @@ def zero_gradient_share(surface: Classifier, x: Tensor, y: Tensor) -> float:
         return 0.0
     with frozen(surface), torch.enable_grad():
         objective = runner_up(surface(images), labels).sum()
-        if not objective.requires_grad:
-            raise AttackError(
-                f"the surface {surface.name!r} has no gradient: some operation in it detaches; attack it with a "
-                "gradient-free attack (square, hopskipjump, boundary)."
-            )
-        (gradient,) = torch.autograd.grad(objective, images)
+        # None where a graph exists but does not reach the images: weights can hang on it alone.
+        gradient = torch.autograd.grad(objective, images, allow_unused=True)[0] if objective.requires_grad else None
+    if gradient is None:
+        raise AttackError(
+            f"the surface {surface.name!r} has no gradient: some operation in it detaches; attack it with a "
+            "gradient-free attack (square, hopskipjump, boundary)."
+        )
     if not bool(torch.isfinite(gradient).all()):
         raise AttackError(f"the surface {surface.name!r} has NaN or infinite gradients: find what divides by zero.")
     return float((gradient.flatten(1) == 0).all(1).float().mean())

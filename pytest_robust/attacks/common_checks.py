@@ -14,6 +14,7 @@ from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.crafting import craft
 from pytest_robust.data.split import Split
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.threads import suitable_threads
 
 CLASSES, SIDE, IMAGES = 4, 8, 8
 #: A budget that an undefended toy cannot withstand, by norm.
@@ -36,7 +37,7 @@ def toy_split(count: int, seed: int = 0) -> Split:
 
 def toy_classifier() -> Classifier:
     """A small convolutional network with batch normalisation and dropout that gets all of `toy_split` right."""
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng([]), suitable_threads((1, SIDE, SIDE), torch.device("cpu")):
         torch.manual_seed(0)
         layers = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2)
         network = nn.Sequential(*layers, nn.Linear(8 * SIDE * SIDE, CLASSES))

@@ -22,8 +22,12 @@ INSIDE = 1 - 1e-6
 SLACK = 1e-4
 #: Beyond this, c counts as unbounded.
 UNBOUNDED = 1e10
-#: A search goes on while the loss falls by more than this share between two looks.
+#: A look finds the loss flat if it is not below this share of what it was at the look before.
 PLATEAU = 0.9999
+#: So many flat looks in a row end the search of an image. One is too few, as Adam swings about the boundary: on MNIST,
+#: leaving at the first saved 1 % of the passes and made perturbations 0.6 % larger (one image 13 %); leaving at the
+#: third, they were the same as without leaving.
+PATIENCE = 3
 BETAS = (0.9, 0.999)
 
 
@@ -32,8 +36,8 @@ class CarliniWagnerL2(TorchAttack):
 
     The margin is the gap between the largest wrong logit and the label's (targeted: between the target's logit and the
     largest other one). Per image, it returns the smallest perturbation that was seen to reach the margin κ, or the
-    clean image if none did. Images whose loss has stopped falling leave the batch until the next value of c; it looks
-    ten times in each search.
+    clean image if none did. It looks at the loss ten times for each c; an image on which it was flat three times in a
+    row leaves the batch until the next c.
 
     Args:
         estimator: as in `TorchAttack`.
@@ -149,6 +153,7 @@ class _Search:
     won: Tensor
     lowest: Tensor  #: smallest loss so far
     at_last_look: Tensor  #: what it was at the last look
+    flat_looks: Tensor  #: how many looks in a row have found it flat
 
     @classmethod
     def start(cls, x: Tensor, y: Tensor, const: Tensor, best: _Best) -> _Search:
@@ -167,6 +172,7 @@ class _Search:
             won=torch.zeros_like(y, dtype=torch.bool),
             lowest=torch.full_like(const, float("inf")),
             at_last_look=torch.full_like(const, float("inf")),
+            flat_looks=torch.zeros_like(y),
         )
 
     def note(self, image: Tensor, distance: Tensor, hinge: Tensor) -> None:
@@ -179,10 +185,11 @@ class _Search:
         self.lowest = torch.minimum(self.lowest, distance + self.const * hinge)
 
     def falling(self) -> Tensor:
-        """Bool per row: whether the loss has fallen since the last look."""
-        falling = self.lowest <= PLATEAU * self.at_last_look
+        """Bool per row: whether the loss has fallen lately."""
+        flat = self.lowest > PLATEAU * self.at_last_look
+        self.flat_looks = torch.where(flat, self.flat_looks + 1, 0)
         self.at_last_look = self.lowest
-        return falling
+        return self.flat_looks < PATIENCE
 
     def descend(self, gradient: Tensor, learning_rate: float, step: int) -> None:
         """One step of Adam (Kingma & Ba 2015); all rows have taken the same number."""

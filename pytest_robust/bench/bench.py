@@ -6,7 +6,6 @@ twice it makes once: in memory within a session, in the artifact store between s
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -158,22 +157,21 @@ class Bench:
     def recipe(self, *data: Split, **changes: Any) -> Recipe:
         """The run's recipe for training on `data` (the training images if none is given), with fields changed."""
         profile = self.profile
-        recipe = Recipe(
-            architecture=profile.architecture,
-            data=data or (self.train_split,),
-            validation=self.validation_split,
-            learning_rate=profile.learning_rate,
-            weight_decay=profile.weight_decay,
-            schedule=profile.schedule,
-            epochs=profile.epochs,
-            patience=profile.patience,
-            batch_size=profile.batch_size,
-            augmentation=profile.augmentation,
-            normalization=profile.normalization,
-            precision="float32" if is_tiny(self.dataset.input_shape) else best_precision(self.device),
-            seed=self.settings.seed,
-        )
-        return replace(recipe, **changes)
+        fields: dict[str, Any] = {
+            "architecture": profile.architecture,
+            "validation": self.validation_split,
+            "learning_rate": profile.learning_rate,
+            "weight_decay": profile.weight_decay,
+            "schedule": profile.schedule,
+            "epochs": profile.epochs,
+            "patience": profile.patience,
+            "batch_size": profile.batch_size,
+            "augmentation": profile.augmentation,
+            "normalization": profile.normalization,
+            "precision": "float32" if is_tiny(self.dataset.input_shape) else best_precision(self.device),
+            "seed": self.settings.seed,
+        }
+        return Recipe(data=data or (self.train_split,), **{**fields, **changes})
 
     def train(self, recipe: Recipe) -> Classifier:
         """The classifier that `recipe` gives: from memory, from the store, or trained now."""

@@ -88,27 +88,27 @@ class Honest(_Shared):
 
 
 class LeavesTheBox(_Shared):
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:  # noqa: ARG002
         return x + 2
 
 
 class GivesNaN(_Shared):
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:  # noqa: ARG002
         return np.where(np.arange(len(x)).reshape(-1, 1, 1, 1) == 2, np.nan, x)
 
 
 class WrongShape(_Shared):
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:  # noqa: ARG002
         return x[:, :, :4]
 
 
 class DoesNothing(_Shared):
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:  # noqa: ARG002
         return x
 
 
 class ChangesWeights(_Shared):
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:  # noqa: ARG002
         with torch.no_grad():
             next(self.estimator.model.parameters()).add_(1e-3)
         return x
@@ -124,12 +124,12 @@ class IsRandom(_Shared):
 class IgnoresLabels(_Shared):
     eps = 1.0  # with a budget, every image is handed to it
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:  # noqa: ARG002
         return self.solved(x, self.estimator.predict(x).argmax(1))
 
 
 class Crashes(_Shared):
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_: Any) -> np.ndarray:  # noqa: ARG002
         raise ValueError("no such thing")
 
 
@@ -164,7 +164,7 @@ def test_the_common_checks_catch_a_broken_attack(cls, complaint):
 def test_an_attack_that_overspends_its_budget_is_named(toy, toy_images):
     attack = strangers(Honest, norm="linf", params={})
     generous = Attack(**{**vars(attack), "params": {"eps": 0.05}})
-    with pytest.raises(AttackError, match="takes|cannot be built"):
+    with pytest.raises(AttackError, match="cannot be built"):
         craft(generous, toy, toy_images, seed=0)  # it has no such parameter
 
     class Spends(Honest):

@@ -47,8 +47,8 @@ def slow_cw(
             others = torch.cat([logits[:label], logits[label + 1 :]])
             hinge = (logits[label] - others.max() + 1e-4).clamp_min(0)
             distance = (point - image).square().sum()
-            if float(hinge) == 0:
-                won, best = True, min(best, float(distance))
+            if float(hinge.detach()) == 0:
+                won, best = True, min(best, float(distance.detach()))
             adam.zero_grad()
             (distance + const * hinge).backward()
             adam.step()
@@ -70,7 +70,7 @@ def test_cw_is_as_near_as_the_slow_one_that_never_ends_early(toy, toy_images):
     made = CW_L2.configured(max_iter=60, binary_search_steps=4).build(toy).perturb(x, y)
     found = (made - x).flatten(1).norm(dim=1)
     expected = torch.tensor([slow_cw(toy, x[i], int(y[i]), 60, 4, 0.05, 1.0) for i in range(len(x))])
-    assert torch.allclose(found, expected, rtol=0.02)
+    assert torch.allclose(found, expected, rtol=0.005)
 
 
 @dataclass
@@ -122,12 +122,12 @@ def test_restarts_attack_only_what_is_still_robust(toy, toy_images):
 
 def test_finished_images_leave_deepfool_and_cw(toy, toy_images):
     n = len(toy_images)
-    deepfool, cw = DEEPFOOL.build(toy), CW_L2.build(toy)
+    deepfool, cw = DEEPFOOL.build(toy), CW_L2.configured(max_iter=400, binary_search_steps=2).build(toy)
     passes = counted(toy, lambda: deepfool.perturb(toy_images.x, toy_images.y))
     assert passes.graded < 8 * n  # of 50 at most
     assert passes.plain < 9 * n
     passes = counted(toy, lambda: cw.perturb(toy_images.x, toy_images.y))
-    assert passes.graded < 0.95 * 500 * n
+    assert passes.graded < 0.8 * 800 * n
     assert passes.plain == 0
 
 
