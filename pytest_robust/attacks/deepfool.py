@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from pytest_robust.attacks.base import TorchAttack
-from pytest_robust.attacks.geometry import per_image
+from pytest_robust.attacks.geometry import length, per_image
 from pytest_robust.errors import AttackError
 
 #: Added to the distance, as in the authors' code: a step that lands on the boundary would not leave the class.
 STEP_OVER = 1e-4
+#: Share of a batch that still stands below which its forward pass is repeated without the rest.
+REPEAT_BELOW = 7 / 8
 
 
 class DeepFool(TorchAttack):
@@ -54,44 +56,57 @@ class DeepFool(TorchAttack):
         self.max_iter, self.epsilon, self.nb_grads = max_iter, epsilon, nb_grads
 
     def _attack(self, x: Tensor, y: Tensor) -> Tensor:
-        result = x.clone()
-        total = torch.zeros_like(x)
+        result, total = x.clone(), torch.zeros_like(x)
         active = torch.arange(len(x), device=x.device)
-        for step in range(self.max_iter + 1):
-            # Asked before the gradients, as ten backward passes for an image that is finished cost more than this.
-            active = active[self.logits(result[active]).argmax(1) == y[active]]
-            if step == self.max_iter or len(active) == 0:
+        for _ in range(self.max_iter):
+            robust = [self._steps(x, y, result, total, rows) for rows in active.split(self.batch_size)]
+            active = torch.cat(robust)
+            if len(active) == 0:
                 break
-            total[active] += self._steps(result[active], y[active])
-            # What the box cut off is forgotten, so that it does not come back in later steps.
-            total[active] = (x[active] + total[active]).clamp_(0, 1) - x[active]
-            result[active] = (x[active] + (1 + self.epsilon) * total[active]).clamp_(0, 1)
         return result
 
-    def _steps(self, x: Tensor, y: Tensor) -> Tensor:
-        """For each image the step to the nearest boundary of the model linearised at `x`."""
-        return torch.cat([self._step(images, labels) for images, labels in self._batches(x, y)])
+    def _steps(self, x: Tensor, y: Tensor, result: Tensor, total: Tensor, rows: Tensor) -> Tensor:
+        """Take one step for those of `rows` that do not fool the model yet, and return them."""
+        images, logits = self._forward(result[rows])
+        robust = logits.argmax(1) == y[rows]
+        left = rows[robust]
+        if len(left) == 0:
+            return left
+        # A backward pass runs through all images of its forward pass, once per class: where several have finished,
+        # another forward pass of the others costs less.
+        if len(left) < REPEAT_BELOW * len(rows):
+            images, logits = self._forward(result[left])
+            step = self._step(images, logits, y[left])
+        else:
+            step = self._step(images, logits, y[rows])[robust]
+        # What the box cut off is forgotten, so that it does not come back in later steps.
+        total[left] = (x[left] + total[left] + step).clamp_(0, 1) - x[left]
+        result[left] = (x[left] + (1 + self.epsilon) * total[left]).clamp_(0, 1)
+        return left
 
-    def _step(self, x: Tensor, y: Tensor) -> Tensor:
+    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         images = x.detach().requires_grad_()
-        logits = self.model(images)
+        return images, self.model(images)
+
+    def _step(self, images: Tensor, logits: Tensor, y: Tensor) -> Tensor:
+        """For each image the step to the nearest boundary of the model linearised at it."""
         others = _likeliest_others(logits, y, self.nb_grads - 1)
         gaps = logits.gather(1, y[:, None]) - logits.gather(1, others)
         nearest = torch.full_like(gaps[:, 0], float("inf")).detach()
-        step = torch.zeros_like(x)
+        step = torch.zeros_like(images)
         # One backward pass per class, each through the difference of two logits: the label's own gradient is never
         # needed alone.
         for k, gap in enumerate(gaps.unbind(1)):
             (gradient,) = torch.autograd.grad(gap.sum(), images, retain_graph=k + 1 < gaps.shape[1])
             self._broken |= gradient.isnan().any()
-            square = gradient.flatten(1).square().sum(1)
+            slope = length(gradient, 2.0)
             # A class with a zero gradient is never the nearest.
-            distance = torch.where(square > 0, gap.detach().abs() / square.sqrt(), float("inf"))
+            distance = torch.where(slope > 0, gap.detach().abs() / slope, float("inf"))
             closer = distance < nearest
-            scale = torch.where(square > 0, (gap.detach().abs() + STEP_OVER) / square, 0.0)
-            step = torch.where(per_image(closer, x), -per_image(scale, x) * gradient, step)
+            scale = torch.where(slope > 0, (distance + STEP_OVER) / slope, 0.0)
+            step = torch.where(per_image(closer, images), -per_image(scale, images) * gradient, step)
             nearest = torch.where(closer, distance, nearest)
-        return step
+        return step.detach()
 
 
 def _likeliest_others(logits: Tensor, y: Tensor, count: int) -> Tensor:
