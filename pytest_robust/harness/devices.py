@@ -56,8 +56,9 @@ def share_cores(config: pytest.Config) -> None:
 
     OMP_NUM_THREADS, where the user has set it, is kept.
     """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
     import torch
 
     workers = int(config.workerinput["workercount"])  # type: ignore[attr-defined]  # set by pytest-xdist
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))

@@ -28,7 +28,7 @@ class Ledger:
 
 
 class Bench:
-    def __init__(self, settings, registries):
+    def __init__(self, settings, registries, progress=None):
         self.settings, self.registries, self.ledger = settings, registries, Ledger()
 
     @property
