@@ -104,6 +104,7 @@ class AdversarialSet:
                 "attack": first.attack,
                 # The worst part speaks for the whole: a check on one of them must not be averaged away.
                 "zero_gradient": max(s.provenance.get("zero_gradient", 0.0) for s in sets),
+                "budget": first.provenance.get("budget", "none"),
                 "joined": [s.provenance for s in sets],
             },
         )

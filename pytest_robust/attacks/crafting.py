@@ -90,6 +90,7 @@ def _provenance(attack: Attack, surface: Classifier, split: Split, seed: int) ->
         "title": attack.title,
         "target": attack.target,
         "norm": attack.norm,
+        "budget": attack.eps,
         "surface": surface.name,
         "surface_fingerprint": surface.fingerprint,
         "data": split.name,

@@ -21,6 +21,9 @@ from pytest_robust.threats.defended import Defended, check_decision
 MOST_UNSTABLE = 0.01
 #: Images whose gradient is exactly zero were not attacked at all; above this share the attack proves nothing.
 MOST_ZERO_GRADIENT = 0.01
+#: An attack that has no budget can go as far as it needs, so that it fools an undefended surface on nearly every image;
+#: below this share it is the attack that failed, and the defense looks strong for nothing (Carlini et al. 2019).
+LEAST_SUCCESS_WITHOUT_BUDGET = 0.9
 
 
 class Evaluator:
@@ -85,4 +88,7 @@ def checks(adversarial: AdversarialSet) -> tuple[str, ...]:
     zero = float(adversarial.provenance.get("zero_gradient", 0.0))
     if zero > MOST_ZERO_GRADIENT:
         found.append(f"the surface's gradient is exactly zero on {zero:.1%} of the images (gradient masking)")
+    success = float(adversarial.success.float().mean())
+    if adversarial.provenance.get("budget", "none") is None and success < LEAST_SUCCESS_WITHOUT_BUDGET:
+        found.append(f"the attack has no budget, and yet fooled its own surface on only {success:.1%} of the images")
     return tuple(found)
