@@ -46,10 +46,10 @@ def test_broken_decisions_name_the_defense_and_the_field(field: str, value: obje
         model.decide(torch.zeros(4, 1, 2, 2))
 
 
-def adversarial(n: int, unstable: int, zero: float) -> AdversarialSet:
+def adversarial(n: int, unstable: int, zero: float, **provenance: object) -> AdversarialSet:
     clean = Split(torch.zeros(n, 1, 2, 2), torch.zeros(n, dtype=torch.int64), 3)
     mask = torch.arange(n) < unstable
-    return AdversarialSet(clean, clean.x, ~mask, mask, provenance={"attack": "toy", "zero_gradient": zero})
+    return AdversarialSet(clean, clean.x, ~mask, mask, provenance={"attack": "toy", "zero_gradient": zero, **provenance})
 
 
 def test_sound_sets_raise_no_check() -> None:
@@ -71,3 +71,11 @@ def test_unsound_sets_are_called_out(made: AdversarialSet, sentence: str) -> Non
 def test_joined_sets_keep_their_parts_checks() -> None:
     joined = AdversarialSet.cat([adversarial(10, 0, 0.0), adversarial(10, 0, 0.5)])
     assert any("gradient masking" in check for check in checks(joined))
+
+
+@pytest.mark.parametrize(("budget", "flagged"), [(None, True), (0.1, False)])
+def test_only_an_attack_without_a_budget_must_reach_its_goal(budget: float | None, flagged: bool) -> None:
+    made = adversarial(100, 0, 0.0, budget=budget)
+    failed = AdversarialSet(made.clean, made.x, ~made.success, made.unstable, provenance=made.provenance)
+    assert bool(checks(failed)) is flagged
+    assert not checks(made)
