@@ -49,7 +49,9 @@ def test_broken_decisions_name_the_defense_and_the_field(field: str, value: obje
 def adversarial(n: int, unstable: int, zero: float, **provenance: object) -> AdversarialSet:
     clean = Split(torch.zeros(n, 1, 2, 2), torch.zeros(n, dtype=torch.int64), 3)
     mask = torch.arange(n) < unstable
-    return AdversarialSet(clean, clean.x, ~mask, mask, provenance={"attack": "toy", "zero_gradient": zero, **provenance})
+    return AdversarialSet(
+        clean, clean.x, ~mask, mask, provenance={"attack": "toy", "zero_gradient": zero, **provenance}
+    )
 
 
 def test_sound_sets_raise_no_check() -> None:
