@@ -8,6 +8,7 @@ import pytest
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.claims.paper import Paper
+from pytest_robust.harness.selection import subject_of
 
 CLAIMS = Path(__file__).parent / "claims"
 
@@ -15,18 +16,18 @@ CLAIMS = Path(__file__).parent / "claims"
 @pytest.fixture(autouse=True)
 def contradicted(request: pytest.FixtureRequest) -> None:
     """Expect a failure where the paper's file says that the reproduction contradicts the claim, strictly."""
-    marker = request.node.get_closest_marker("robust")
-    if marker is None or "paper" not in marker.kwargs:
+    subject = subject_of(request.node)
+    if not subject.paper:
         return
     bench: Bench = request.getfixturevalue("robust_bench")
     callspec = getattr(request.node, "callspec", None)
     where = {
         **({} if callspec is None else callspec.params),
-        "claim": marker.kwargs["claim"],
+        "claim": subject.claim,
         "dataset": bench.settings.dataset,
         "scale": bench.settings.scale,
     }
-    reason = Paper.read(CLAIMS / f"{marker.kwargs['paper']}.toml").contradiction(**where)
+    reason = Paper.read(CLAIMS / f"{subject.paper}.toml").contradiction(**where)
     if reason is not None:
         # Only a failed claim is expected: missing data or a bug must not pass for a contradiction.
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True, raises=pytest.fail.Exception))
