@@ -12,6 +12,7 @@ from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
 from pytest_robust.data.split import Split
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.recipe import Recipe
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
 from pytest_robust.threats.decision import Decision
 from pytest_robust.threats.defended import Defended, ThreatModel
@@ -52,8 +53,7 @@ class Dustbin(Defense):
 
     def fit(self, bench: Bench) -> Defended:
         """Train the augmented network; the undefended one of the bench gives the features for pairing."""
-        training = self.training_data(bench)
-        network = bench.train(bench.recipe(*training, name=self.title))
+        network = bench.train(self.recipe(bench))
         dustbin = bench.dataset.num_classes
 
         def decide(x: Tensor) -> Decision:
@@ -67,11 +67,19 @@ class Dustbin(Defense):
             name=self.title,
             num_classes=dustbin,
             decide_batch=decide,
-            surfaces={ThreatModel.GRAY_BOX: bench.classifier, ThreatModel.WHITE_BOX: network},
+            surfaces={
+                ThreatModel.GRAY_BOX: bench.classifier,
+                ThreatModel.WHITE_BOX: network,
+                ThreatModel.ADAPTIVE: network.rejecting(),
+            },
             device=bench.device,
             fingerprint=fingerprint([self.name, source_fingerprint(type(self)), network.fingerprint]),
             networks={"augmented": network, "naive": bench.classifier},
         )
+
+    def recipe(self, bench: Bench) -> Recipe:
+        """Of the augmented network."""
+        return bench.recipe(*self.training_data(bench), name=self.title)
 
     def training_data(self, bench: Bench) -> tuple[Split, ...]:
         """The splits that the augmented network is trained on, labelled with the dustbin as the last class."""

@@ -39,7 +39,7 @@ class Undefended(Defense):
             name=self.title,
             num_classes=network.num_classes,
             decide_batch=decide,
-            surfaces={ThreatModel.GRAY_BOX: network, ThreatModel.WHITE_BOX: network},
+            surfaces=dict.fromkeys((ThreatModel.GRAY_BOX, ThreatModel.WHITE_BOX, ThreatModel.ADAPTIVE), network),
             device=bench.device,
             fingerprint=fingerprint([self.title, source_fingerprint(type(self)), network.fingerprint]),
             networks={"network": network},

@@ -61,7 +61,8 @@ def _check_decisions(defended: Defended, bench: Bench) -> None:
 
 
 def _check_surfaces(defended: Defended, bench: Bench) -> None:
-    assert ThreatModel.WHITE_BOX in defended.surfaces, f"{defended.name}: offers no white_box surface"
+    for needed in (ThreatModel.WHITE_BOX, ThreatModel.ADAPTIVE):
+        assert needed in defended.surfaces, f"{defended.name}: offers no {needed} surface"
     split = bench.test_split.subset(range(4))
     for threat_model, surface in defended.surfaces.items():
         x = split.x.to(surface.device).requires_grad_(True)

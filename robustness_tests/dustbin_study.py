@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from study import PaperStudy
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.bench.bench import Bench
-from pytest_robust.claims.claim import Claim, figures_of, with_checks
+from pytest_robust.bench.defense import Defense
 from pytest_robust.claims.paper import Paper
 from pytest_robust.data.split import Split
 from pytest_robust.defenses.dustbin import Dustbin
+from pytest_robust.defenses.none import Undefended
 from pytest_robust.evaluation.evaluation import Evaluation
-from pytest_robust.evaluation.verdict import Interval, Judgement
 from pytest_robust.threats.defended import Defended, ThreatModel
 
 PAPER = Paper.read(Path(__file__).parent / "claims" / "dustbin.toml")
 #: Registered names of FGS, T-FGS, I-FGS, DeepFool and C&W.
 ATTACKS = ("fgsm", "fgsm_targeted", "bim", "deepfool", "cw_l2")
+#: The networks, under the names of the figures' file.
+VARIANTS = ("naive", "augmented", "interpolated")
 #: Where an attack pushes C&W's images: each to both, so that every image counts twice.
 CW_TARGETS = ("least_likely", "most_likely")
 
 
-class DustbinStudy:
+class DustbinStudy(PaperStudy):
     """Everything that the paper's claims look at, made when first asked for.
 
     Args:
@@ -34,13 +36,28 @@ class DustbinStudy:
     """
 
     def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+        super().__init__(bench, PAPER)
         self._sets: dict[str, AdversarialSet] = {}
 
-    def defended(self, variant: str) -> Defended:
+    def defense(self, variant: str) -> Defense:
         """The naive network, or one of the two augmented ones, under the names of the figures' file."""
-        defense = {"naive": "none", "augmented": Dustbin(interpolated=0.0), "interpolated": Dustbin()}[variant]
-        return self.bench.defend(defense)
+        return {"naive": Undefended(), "augmented": Dustbin(interpolated=0.0), "interpolated": Dustbin()}[variant]
+
+    def title(self, variant: str) -> str:
+        """How reports call it."""
+        return self.defense(variant).title
+
+    def defended(self, variant: str) -> Defended:
+        """It, trained."""
+        return self._defended[variant]
+
+    @cached_property
+    def _defended(self) -> dict[str, Defended]:
+        # All networks at once, because they train in parallel; the augmented ones need the naive one's features.
+        bench = self.bench
+        bench.train_all([bench.undefended_recipe, bench.surrogate_recipe])
+        bench.train_all([Dustbin(interpolated=0.0).recipe(bench), Dustbin().recipe(bench)])
+        return {variant: bench.defend(self.defense(variant)) for variant in VARIANTS}
 
     @cached_property
     def attacked(self) -> Split:
@@ -66,6 +83,13 @@ class DustbinStudy:
         """What a network makes of an attack's adversaries."""
         return self.bench.evaluate(self.defended(variant), self.adversaries(attack))
 
+    def under_adaptive(self, variant: str) -> Evaluation:
+        """What a network makes of PGD on itself, by an attacker who knows of the dustbin and avoids it."""
+        settings, defended = self.bench.settings, self.defended(variant)
+        attack = self.bench.attack_named("pgd", **PAPER.attack_params(settings.dataset, settings.scale, "pgd"))
+        surface = self.bench.surface(defended, ThreatModel.ADAPTIVE)
+        return self.bench.evaluate(defended, self.bench.attack(surface, attack, self.attacked))
+
     def clean(self, variant: str) -> Evaluation:
         """What a network makes of the clean test images."""
         return self.bench.evaluate(self.defended(variant))
@@ -82,41 +106,3 @@ class DustbinStudy:
         train = self.bench.train_split
         geometry = ClassGeometry.of(network.features_of(train.x), train.y)
         return geometry.distance(network.features_of(self.adversaries(attack).x))
-
-    def claim(
-        self,
-        number: str,
-        variant: str,
-        measured: Interval | None,
-        judgement: Judgement,
-        *,
-        comparison: str,
-        threshold: str,
-        attack: str = "",
-        shown: str | None = None,
-        paper: Iterable[float] = (),
-        checks: Iterable[str] = (),
-        note: str = "",
-    ) -> Claim:
-        """A judged claim of this paper about one of its networks."""
-        settings = self.bench.settings
-        judged = with_checks(judgement, checks)
-        figures = tuple(paper)
-        return Claim(
-            paper=PAPER.key,
-            claim=number,
-            statement=PAPER.statement(number),
-            defense=self.defended(variant).name,
-            dataset=settings.dataset,
-            scale=settings.scale,
-            attack=attack,
-            threat_model=ThreatModel.TRANSFER if attack else "",
-            measured=str(measured) if shown is None else shown,
-            **figures_of(measured),
-            comparison=comparison,
-            threshold=threshold,
-            paper_figure=PAPER.cite(settings.dataset, *figures) if figures else "",
-            verdict=judged.verdict,
-            reason=judged.reason,
-            note=note,
-        )

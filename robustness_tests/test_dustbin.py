@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from dustbin_study import ATTACKS, PAPER, DustbinStudy
+from dustbin_study import ATTACKS, PAPER, VARIANTS, DustbinStudy
 from moons import two_moons_networks
 
 from pytest_robust.bench.bench import Bench
@@ -20,10 +20,11 @@ from pytest_robust.evaluation.compare import RateDifference, first_greater
 from pytest_robust.evaluation.rate import MeanRate, Rate
 from pytest_robust.evaluation.verdict import Judgement, Verdict, above, at_least, at_most
 from pytest_robust.reports.figures import draw_decision_regions, draw_feature_spaces
+from pytest_robust.threats.defended import ThreatModel
 
 Record = Callable[[Claim], None]
 
-VARIANTS = ("augmented", "interpolated")
+AUGMENTED = ("augmented", "interpolated")
 STEPS = {"naive > augmented": ("naive", "augmented"), "augmented > interpolated": ("augmented", "interpolated")}
 #: Clean images drawn in the feature figure: more would hide the adversaries.
 DRAWN = 300
@@ -63,16 +64,35 @@ def test_error_falls(study: DustbinStudy, robust_record: Record, attack: str, st
     robust_record(
         study.claim(
             "1D",
-            STEPS[step][1],
+            study.title(STEPS[step][1]),
             fell,
             first_greater(fell),
             attack=attack,
+            threat_model=ThreatModel.TRANSFER,
             shown=f"Err {before.error.value:.1%} → {after.error.value:.1%}: fell by {fell}",
             comparison=">",
             threshold="0",
             paper=[PAPER.figure(dataset, "error", attack, variant) for variant in STEPS[step]],
             checks=after.checks,
             note=f"of those that fooled the surrogate: {before.on_successes.error} → {after.on_successes.error}",
+        )
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.robust(paper="dustbin", claim="1D", defense="dustbin", attack="pgd")
+def test_error_under_an_adaptive_attack(study: DustbinStudy, robust_record: Record, variant: str) -> None:
+    """Beside 1D: Err when the attacker differentiates the network itself and avoids the dustbin."""
+    under = study.under_adaptive(variant)
+    robust_record(
+        study.inform(
+            "1D",
+            study.title(variant),
+            under.error,
+            attack="pgd",
+            threat_model=ThreatModel.ADAPTIVE,
+            shown=f"Err {under.error}",
+            checks=under.checks,
         )
     )
 
@@ -86,10 +106,11 @@ def test_mean_error(study: DustbinStudy, robust_record: Record, threshold: float
     robust_record(
         study.claim(
             "1A",
-            "interpolated",
+            study.title("interpolated"),
             mean,
             at_most(mean, threshold),
             attack="mean of five",
+            threat_model=ThreatModel.TRANSFER,
             comparison="<=",
             threshold=f"{threshold:g}",
             paper=[PAPER.figure(study.bench.settings.dataset, "mean_error", "interpolated")],
@@ -104,7 +125,7 @@ def accuracy_lost(study: DustbinStudy, number: str, variant: str, limit: float) 
     dataset = study.bench.settings.dataset
     return study.claim(
         number,
-        variant,
+        study.title(variant),
         lost,
         at_most(lost, limit),
         shown=f"Acc {naive.accuracy.value:.2%} → {augmented.accuracy.value:.2%}: lost {lost}",
@@ -114,7 +135,7 @@ def accuracy_lost(study: DustbinStudy, number: str, variant: str, limit: float) 
     )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", AUGMENTED)
 @pytest.mark.robust(paper="dustbin", claim="2D", defense="dustbin")
 def test_clean_accuracy_is_kept(study: DustbinStudy, robust_record: Record, variant: str) -> None:
     """2D: at most 4 points of clean accuracy are lost, on any data set; paired on the test images."""
@@ -124,14 +145,14 @@ def test_clean_accuracy_is_kept(study: DustbinStudy, robust_record: Record, vari
 
 
 @pytest.mark.parametrize("threshold", ["accuracy_lost"], indirect=True)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", AUGMENTED)
 @pytest.mark.robust(paper="dustbin", claim="2A", defense="dustbin")
 def test_clean_accuracy_lost(study: DustbinStudy, robust_record: Record, variant: str, threshold: float) -> None:
     """2A: at most 0.5 points (MNIST) or 4 points (CIFAR-10) are lost."""
     robust_record(accuracy_lost(study, "2A", variant, threshold))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", AUGMENTED)
 @pytest.mark.robust(paper="dustbin", claim="3D", defense="dustbin")
 def test_foreign_images_are_rejected_more(study: DustbinStudy, robust_record: Record, variant: str) -> None:
     """3D: out-distribution images are rejected more often than clean test images."""
@@ -140,7 +161,7 @@ def test_foreign_images_are_rejected_more(study: DustbinStudy, robust_record: Re
     robust_record(
         study.claim(
             "3D",
-            variant,
+            study.title(variant),
             difference,
             above(difference, 0.0),
             shown=f"Rej {foreign.value:.2%} against {clean.value:.2%}: difference {difference}",
@@ -152,7 +173,7 @@ def test_foreign_images_are_rejected_more(study: DustbinStudy, robust_record: Re
 
 
 @pytest.mark.parametrize("threshold", ["rejection"], indirect=True)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", AUGMENTED)
 @pytest.mark.robust(paper="dustbin", claim="3A", defense="dustbin")
 def test_foreign_images_are_rejected(
     study: DustbinStudy, robust_record: Record, variant: str, threshold: float
@@ -162,7 +183,7 @@ def test_foreign_images_are_rejected(
     robust_record(
         study.claim(
             "3A",
-            variant,
+            study.title(variant),
             rejection,
             at_least(rejection, threshold),
             comparison=">=",
@@ -185,7 +206,7 @@ def test_training_uses_no_adversaries(study: DustbinStudy, robust_record: Record
     robust_record(
         study.claim(
             "4D",
-            "interpolated",
+            study.title("interpolated"),
             None,
             Judgement(Verdict.HOLDS if clean else Verdict.FAILS, "" if clean else "adversaries were trained on"),
             shown=f"{shared} of {sum(map(len, parts))} training images; parts: {', '.join(sorted(kinds))}",
@@ -207,7 +228,9 @@ def test_two_moons(study: DustbinStudy, robust_record: Record, figures: Path) ->
         classes=2,
     )
     rejected = Rate.of(moons.augmented.predict(moons.foreign.x) == 2)
-    robust_record(study.claim("5", "interpolated", rejected, above(rejected, 0.5), comparison=">", threshold="0.5"))
+    robust_record(
+        study.claim("5", study.title("interpolated"), rejected, above(rejected, 0.5), comparison=">", threshold="0.5")
+    )
     assert drawn.stat().st_size > 0
 
 
@@ -226,10 +249,11 @@ def test_adversaries_leave_the_classes(study: DustbinStudy, robust_record: Recor
     robust_record(
         study.claim(
             "6D",
-            "interpolated",
+            study.title("interpolated"),
             farther,
             above(farther, 0.5),
             attack=attack,
+            threat_model=ThreatModel.TRANSFER,
             shown=f"median {naive.median():.2f} → {augmented.median():.2f}; farther: {farther}",
             comparison=">",
             threshold="0.5",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -16,10 +17,12 @@ from pytest_robust.errors import AttackError, SettingsError
 from pytest_robust.models.classifier import Classifier
 
 Norm = Literal["linf", "l2", "l1", "l0"]
-Target = Literal["least_likely", "most_likely"]
+#: A rule, or "label+K": the class K after the label, counted around.
+Target = Literal["least_likely", "most_likely"] | str
 
 #: ART's names of norms.
 NORMS: Mapping[str, Norm] = {"inf": "linf", "2": "l2", "1": "l1"}
+AFTER_LABEL = re.compile(r"label\+([1-9]\d*)")
 #: Parameters that say how an attack is run and not what it does; `Attack.title` leaves them out.
 HOUSEKEEPING = frozenset({"batch_size", "verbose", "summary_writer", "seed"})
 
@@ -34,7 +37,8 @@ class Attack:
         params: ART's own argument names and their values. A ``batch_size`` of None is chosen for the machine.
         norm: norm in which its budget or its distance is measured; None if it has none.
         target: None is untargeted; otherwise which wrong class each image is pushed to, by the surface's logits
-            on the clean image: its least likely class, or its most likely wrong one.
+            on the clean image: its "least_likely" class, or its "most_likely" wrong one; or by its label: "label+3"
+            is the class three after it, counted around, so that K - 1 attacks reach all wrong classes.
         gradient_calls: how many times it asks the surface for a gradient in an iteration; 0 is gradient-free.
         reference: the paper.
         iterations: names of the parameters whose product is the number of iterations.
@@ -87,9 +91,10 @@ class Attack:
         for name in params:
             self._check_parameter(name)
         changed = replace(self, params={**self.params, **params}, target=target, norm=self._norm_after(params))
-        if target not in (None, "least_likely", "most_likely"):
+        if not (target in (None, "least_likely", "most_likely") or AFTER_LABEL.fullmatch(str(target))):
             raise SettingsError(
-                f"the attack {self.name!r} has target={target!r}; it must be None, 'least_likely' or 'most_likely'."
+                f"the attack {self.name!r} has target={target!r}; it must be None, 'least_likely', 'most_likely' or "
+                "'label+K' with K from 1."
             )
         changed._check_budget()
         return changed
@@ -137,9 +142,18 @@ class Attack:
             raise self._missing(error) from error
         if hasattr(built, "perturb"):
             return built
+        self._check_understands(classifier)
         from pytest_robust.attacks.adapter import Adapted
 
         return Adapted(built, name=self.name, targeted=self.targeted, seed=seed)
+
+    def _check_understands(self, classifier: Classifier) -> None:
+        """ART's attacks know logits alone: a surface that rejects, or has its own loss, would be attacked weakly."""
+        if (classifier.rejects and not self.targeted) or (classifier.attack_loss is not None and self.gradient_calls):
+            raise AttackError(
+                f"the attack {self.name!r} is ART's and knows neither rejection nor a loss of the surface's own, so "
+                f"against {classifier.name!r} it would look weaker than it is: choose one of this package's attacks."
+            )
 
     def _check_parameter(self, name: str) -> None:
         if name == "targeted":

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_robust.attacks.isolation import frozen
+from pytest_robust.attacks.objectives import rejection_counts_as, runner_up
 from pytest_robust.data.split import check_images, check_labels
 from pytest_robust.errors import AttackError
 
@@ -26,6 +27,8 @@ POOL = 8
 
 #: From logits (n, K) and the labels (n,) that belong to them to a value per image.
 Objective = Callable[[Tensor, Tensor], Tensor]
+#: From images (n, C, H, W) and labels (n,) to logits (n, K) and a value per image.
+Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class TorchAttack(EvasionAttack):  # type: ignore[misc]
@@ -123,21 +126,50 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
         """Perturbed images of one pool, on the model's device."""
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits of `x`, without gradients, batch by batch."""
+        """Outputs for `x`, without gradients, batch by batch."""
         with torch.no_grad():
             return torch.cat([self.model(batch) for batch in x.split(self.batch_size)])
 
+    def answers(self, x: Tensor, y: Tensor) -> Tensor:
+        """Logits of `x`, without gradients, batch by batch; a rejection counts as the label (`rejection_counts_as`)."""
+        return self.understood(self.logits(x), y)
+
+    def understood(self, logits: Tensor, y: Tensor) -> Tensor:
+        """The model's outputs as this attack reads them: being rejected does not count as leaving `y`."""
+        rejects = not self._targeted and getattr(self.model, "rejects", False)
+        return rejection_counts_as(logits, y) if rejects else logits
+
+    def loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of one batch, and a value per image that rises with the cross-entropy, both differentiable."""
+        own = getattr(self.model, "attack_loss", None)
+        if own is not None:
+            logits, values = own(x, y)
+            return self.understood(logits, y), values
+        logits = self.understood(self.model(x), y)
+        return logits, runner_up(logits, y)
+
+    def loss_and_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, the loss of each image, and its gradient with respect to `x`, batch by batch."""
+        return self._in_batches(x, y, self.loss)
+
     def value_and_gradient(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, the objective and its gradient with respect to `x`, batch by batch."""
-        parts = [self._one_batch(images, labels, objective) for images, labels in self._batches(x, y)]
+
+        def evaluate(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            logits = self.understood(self.model(images), labels)
+            return logits, objective(logits, labels)
+
+        return self._in_batches(x, y, evaluate)
+
+    def _in_batches(self, x: Tensor, y: Tensor, evaluate: Evaluate) -> tuple[Tensor, Tensor, Tensor]:
+        parts = [self._one_batch(images, labels, evaluate) for images, labels in self._batches(x, y)]
         logits, values, gradients = (torch.cat(each) for each in zip(*parts, strict=True))
         self._broken |= gradients.isnan().any()
         return logits, values, gradients
 
-    def _one_batch(self, x: Tensor, y: Tensor, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
+    def _one_batch(self, x: Tensor, y: Tensor, evaluate: Evaluate) -> tuple[Tensor, Tensor, Tensor]:
         images = x.detach().requires_grad_()
-        logits = self.model(images)
-        values = objective(logits, y)
+        logits, values = evaluate(images, y)
         (gradient,) = torch.autograd.grad(values.sum(), images)
         return logits.detach(), values.detach(), gradient
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.isolation import frozen
-from pytest_robust.attacks.objectives import runner_up
+from pytest_robust.attacks.objectives import rejection_counts_as, runner_up
 from pytest_robust.errors import AttackError
 from pytest_robust.models.classifier import Classifier
 
@@ -51,6 +51,13 @@ def _refuse(attack: Attack, bad: Tensor, what: str) -> None:
         )
 
 
+def _loss(surface: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+    if surface.attack_loss is not None:
+        return surface.attack_loss(images, labels)[1]
+    logits = surface(images)
+    return runner_up(rejection_counts_as(logits, labels) if surface.rejects else logits, labels)
+
+
 def zero_gradient_share(surface: Classifier, x: Tensor, y: Tensor) -> float:
     """The share of images on which the surface's input gradient is exactly zero, of a sample of the first ones.
 
@@ -62,7 +69,7 @@ def zero_gradient_share(surface: Classifier, x: Tensor, y: Tensor) -> float:
     if len(images) == 0:
         return 0.0
     with frozen(surface), torch.enable_grad():
-        objective = runner_up(surface(images), labels).sum()
+        objective = _loss(surface, images, labels).sum()
         # None where a graph exists but does not reach the images: weights can hang on it alone.
         gradient = torch.autograd.grad(objective, images, allow_unused=True)[0] if objective.requires_grad else None
     if gradient is None:

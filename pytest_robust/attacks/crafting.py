@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from functools import lru_cache
 from importlib.metadata import version
@@ -13,17 +14,18 @@ import torch
 from torch import Tensor
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
-from pytest_robust.attacks.attack import Attack
+from pytest_robust.attacks.attack import AFTER_LABEL, Attack
 from pytest_robust.attacks.checks import check_output, zero_gradient_share
 from pytest_robust.attacks.isolation import frozen, seeded
 from pytest_robust.data.split import Split
-from pytest_robust.errors import AttackError
+from pytest_robust.errors import AttackError, SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact, ArtifactStore
 from pytest_robust.store.fingerprint import fingerprint
 
 KIND = "adversarial"
+_IMPORT = re.compile(rf"^\s*(?:from|import)\s+({re.escape(__package__)}\.\w+)", re.MULTILINE)
 #: Batch size at which the surface answers first; the second time it is another one.
 BATCH = 512
 
@@ -33,9 +35,20 @@ def targets_for(attack: Attack, surface: Classifier, split: Split) -> Tensor | N
 
     Judged by the surface's logits on the clean image, among the classes of `split`; never the true label, whatever the
     surface thinks of it, and never a further output of the surface: an attacker does not want to be rejected.
+
+    Raises:
+        SettingsError: "label+K" with more classes than there are.
     """
     if attack.target is None:
         return None
+    after = AFTER_LABEL.fullmatch(attack.target)
+    if after is not None:
+        step = int(after[1])
+        if step >= split.num_classes:
+            raise SettingsError(
+                f"the attack {attack.name!r} has target={attack.target!r}, but there are {split.num_classes} classes."
+            )
+        return (split.y + step) % split.num_classes
     logits, y = surface.logits_of(split.x)[:, : split.num_classes], split.y[:, None]
     if attack.target == "least_likely":
         return logits.scatter(1, y, float("inf")).argmin(1)
@@ -120,11 +133,18 @@ def attack_key(attack: Attack, surface: Classifier, split: Split, seed: int) -> 
 
 @lru_cache(maxsize=64)
 def _code(module: str) -> list[str]:
-    """What the attack's code is: this package's as a whole, and its own module's, unless ART's version says it."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    if module.partition(".")[0] != "art":
-        files.append(_source(module))
-    return [fingerprint(path.read_text(encoding="utf-8")) for path in files]
+    """What the attack's code is: its module and this package's attack modules that it or the crafting imports.
+
+    ART's own modules count by ART's version. An edit to one attack does not craft another's images again.
+    """
+    pending = [__name__, *([] if module.partition(".")[0] == "art" else [module])]
+    texts: dict[str, str] = {}
+    while pending:
+        name = pending.pop()
+        if name not in texts:
+            texts[name] = _source(name).read_text(encoding="utf-8")
+            pending += [found for found in _IMPORT.findall(texts[name]) if found not in texts]
+    return [fingerprint([name, texts[name]]) for name in sorted(texts)]
 
 
 def _source(module: str) -> Path:

@@ -67,7 +67,7 @@ class DeepFool(TorchAttack):
 
     def _steps(self, x: Tensor, y: Tensor, result: Tensor, total: Tensor, rows: Tensor) -> Tensor:
         """Take one step for those of `rows` that do not fool the model yet, and return them."""
-        images, logits = self._forward(result[rows])
+        images, logits = self._forward(result[rows], y[rows])
         robust = logits.argmax(1) == y[rows]
         left = rows[robust]
         if len(left) == 0:
@@ -75,7 +75,7 @@ class DeepFool(TorchAttack):
         # A backward pass runs through all images of its forward pass, once per class: where several have finished,
         # another forward pass of the others costs less.
         if len(left) < REPEAT_BELOW * len(rows):
-            images, logits = self._forward(result[left])
+            images, logits = self._forward(result[left], y[left])
             step = self._step(images, logits, y[left])
         else:
             step = self._step(images, logits, y[rows])[robust]
@@ -84,9 +84,9 @@ class DeepFool(TorchAttack):
         result[left] = (x[left] + (1 + self.epsilon) * total[left]).clamp_(0, 1)
         return left
 
-    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         images = x.detach().requires_grad_()
-        return images, self.model(images)
+        return images, self.understood(self.model(images), y)
 
     def _step(self, images: Tensor, logits: Tensor, y: Tensor) -> Tensor:
         """For each image the step to the nearest boundary of the model linearised at it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor
 
 from pytest_robust.attacks.base import TorchAttack
 from pytest_robust.attacks.geometry import Noise, norm_order, per_image, project, steepest, steepest_l1
-from pytest_robust.attacks.objectives import runner_up
 from pytest_robust.errors import AttackError
 
 
@@ -55,14 +55,27 @@ class FGSM(TorchAttack):
         starts = self._noise.draw(x, self.eps, self._order) or [torch.zeros_like(x)]
         best = self._step(x, y, starts[0])
         for start in starts[1:]:
-            robust = (self.logits(best).argmax(1) == y) != self.targeted
+            robust = (self.answers(best, y).argmax(1) == y) != self.targeted
             best = torch.where(per_image(robust, x), self._step(x, y, start), best)
         return best
 
+    def line(self, x: Tensor, y: Tensor) -> Callable[[Tensor, float], Tensor]:
+        """The images that this attack makes at any ε, with one gradient for all of them and without random starts.
+
+        The function takes rows of `x`, int64 of shape (n,), and ε, and returns float32 images of shape (n, C, H, W).
+        """
+        uphill = self._uphill(x, y)
+        return lambda rows, eps: self._moved(x[rows], uphill[rows], torch.zeros_like(x[rows]), eps)
+
     def _step(self, x: Tensor, y: Tensor, start: Tensor) -> Tensor:
-        _, _, gradient = self.value_and_gradient((x + start).clamp_(0, 1), y, runner_up)
-        uphill = -gradient if self.targeted else gradient
+        return self._moved(x, self._uphill((x + start).clamp_(0, 1), y), start, self.eps)
+
+    def _uphill(self, x: Tensor, y: Tensor) -> Tensor:
+        _, _, gradient = self.loss_and_gradient(x, y)
+        return -gradient if self.targeted else gradient
+
+    def _moved(self, x: Tensor, uphill: Tensor, start: Tensor, eps: float) -> Tensor:
         if self._order == 1:
-            return (x + steepest_l1(x, uphill, self.eps)).clamp_(0, 1)
-        step = steepest(uphill, self._order).mul_(self.eps)
-        return (x + project(start + step, self.eps, self._order)).clamp_(0, 1)
+            return (x + steepest_l1(x, uphill, eps)).clamp_(0, 1)
+        step = steepest(uphill, self._order).mul_(eps)
+        return (x + project(start + step, eps, self._order)).clamp_(0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -21,3 +22,14 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     """The logit of `y` minus the largest other logit: positive where `y` is the answer."""
     own = y[:, None]
     return logits.gather(1, own)[:, 0] - logits.scatter(1, own, float("-inf")).amax(1)
+
+
+def rejection_counts_as(logits: Tensor, y: Tensor) -> Tensor:
+    """Logits (n, K) of a surface with K classes and a last output for "rejected", from its outputs (n, K + 1).
+
+    The label gets the larger of its own output and the rejection's: for who wants a wrong answer, being rejected is as
+    bad as being right. So every untargeted attack is aware of the rejection, and its own stopping rules stay true.
+    """
+    own = y[:, None]
+    classes = logits[:, :-1]
+    return classes.scatter(1, own, torch.maximum(classes.gather(1, own), logits[:, -1:]))

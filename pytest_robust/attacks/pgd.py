@@ -13,7 +13,6 @@ from torch import Tensor
 
 from pytest_robust.attacks.base import TorchAttack
 from pytest_robust.attacks.geometry import Noise, norm_order, per_image, project, steepest
-from pytest_robust.attacks.objectives import runner_up
 from pytest_robust.errors import AttackError
 
 
@@ -83,7 +82,7 @@ class BIM(_Iterative):
     def _attack(self, x: Tensor, y: Tensor) -> Tensor:
         at = x
         for _ in range(self.max_iter):
-            _, _, gradient = self.value_and_gradient(at, y, runner_up)
+            _, _, gradient = self.loss_and_gradient(at, y)
             at = self._next(x, at, gradient)
         return at
 
@@ -179,12 +178,17 @@ class PGD(_Iterative):
         at = (x + start).clamp_(0, 1)
         best = _Best(at, torch.zeros_like(y, dtype=torch.bool), torch.full_like(x[:, 0, 0, 0], float("-inf")))
         for _ in range(self.max_iter):
-            logits, loss, gradient = self.value_and_gradient(at, y, runner_up)
+            logits, loss, gradient = self.loss_and_gradient(at, y)
             self._judge(best, at, y, logits, loss)
             at = self._next(x, at, gradient)
-        logits = self.logits(at)
-        self._judge(best, at, y, logits, runner_up(logits, y))
+        self._judge(best, at, y, *self._last_look(at, y))
         return best
+
+    def _last_look(self, at: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and losses of the last iterate, whose gradient nobody needs."""
+        with torch.no_grad():
+            logits, loss = zip(*(self.loss(*batch) for batch in self._batches(at, y)), strict=True)
+        return torch.cat(logits), torch.cat(loss)
 
     def _judge(self, best: _Best, at: Tensor, y: Tensor, logits: Tensor, loss: Tensor) -> None:
         fooled = (logits.argmax(1) == y) == self.targeted

@@ -6,6 +6,7 @@ twice it makes once: in memory within a session, in the artifact store between s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.crafting import load_or_craft
 from pytest_robust.bench.defense import Defense
 from pytest_robust.bench.evaluating import Evaluator
-from pytest_robust.bench.ledger import Ledger, stopwatch
+from pytest_robust.bench.ledger import Event, Ledger, stopwatch
 from pytest_robust.bench.profile import Profile, profile_for
 from pytest_robust.bench.settings import Settings, resolve_device
 from pytest_robust.catalogue import Registries
@@ -25,6 +26,7 @@ from pytest_robust.data.split import Split
 from pytest_robust.errors import DefenseError, SettingsError
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.parallel import processes_for, train_in_parallel
 from pytest_robust.models.precision import best_precision
 from pytest_robust.models.progress import Progress
 from pytest_robust.models.recipe import Recipe
@@ -63,6 +65,8 @@ class Bench:
         self.ledger = Ledger()
         self._progress = progress
         self._models: dict[str, Classifier] = {}
+        #: Seconds that another process took to train a model which this one has not loaded yet, by its key.
+        self._trained_apart: dict[str, float] = {}
         self._defended: dict[str, Defended] = {}
         self._evaluator = Evaluator(self.store, self.ledger)
 
@@ -180,18 +184,45 @@ class Bench:
         if key not in self._models:
             with stopwatch() as watch:
                 self._models[key], built = load_or_train(recipe, self.store, self.device, architectures, self._progress)
-            self.ledger.note("trained" if built else "loaded", recipe.title, watch.seconds, key=key)
+            apart = self._trained_apart.pop(key, None)
+            event: Event = "trained" if built or apart is not None else "loaded"
+            self.ledger.note(event, recipe.title, watch.seconds + (apart or 0.0), key=key)
         return self._models[key]
+
+    def train_all(self, recipes: Sequence[Recipe]) -> list[Classifier]:
+        """The classifiers of several recipes, in order; on CPUs what is missing is trained at the same time.
+
+        The result is the same as that of `train`, one after the other.
+        """
+        architectures = self.registries.architectures
+        by_key = {recipe_key(recipe, architectures, self.device): recipe for recipe in recipes}
+        missing = {k: r for k, r in by_key.items() if k not in self._models and not self.store.holds("model", k)}
+        processes = processes_for(len(missing), self.device)
+        if processes > 1:
+            todo = list(missing)
+            built = train_in_parallel(list(missing.values()), self.store.root, self.device, processes, self._progress)
+            self._trained_apart.update({todo[i]: seconds for i, seconds in built.items()})
+        return [self.train(recipe) for recipe in recipes]
 
     @cached_property
     def classifier(self) -> Classifier:
         """The undefended network, trained on the training images alone."""
-        return self.train(self.recipe(name="undefended"))
+        return self.train(self.undefended_recipe)
+
+    @property
+    def undefended_recipe(self) -> Recipe:
+        """Of `classifier`."""
+        return self.recipe(name="undefended")
 
     @cached_property
     def surrogate(self) -> Classifier:
         """The attacker's own network: the same recipe trained apart, from another seed, without any defense."""
-        return self.train(self.recipe(name="surrogate", seed=self.settings.seed + SURROGATE_SEED))
+        return self.train(self.surrogate_recipe)
+
+    @property
+    def surrogate_recipe(self) -> Recipe:
+        """Of `surrogate`."""
+        return self.recipe(name="surrogate", seed=self.settings.seed + SURROGATE_SEED)
 
     def defend(self, defense: str | Defense) -> Defended:
         """A fitted defense, by registered name or as an object.

@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     HOLDS = "holds"  #: the whole interval is on the claimed side
     FAILS = "fails"  #: the whole interval is on the other side
     INCONCLUSIVE = "inconclusive"  #: the interval holds the threshold: too few images to tell
+    INFORMATION = "information"  #: nothing was claimed: the figure is shown beside a claim, and judged by nobody
     UNRELIABLE = "unreliable"  #: a check on the evaluation itself was raised, so the figure proves nothing
 
 

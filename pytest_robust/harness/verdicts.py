@@ -18,7 +18,7 @@ class AsDict(Protocol):
 
 
 def apply_verdict(item: pytest.Item, claim: AsDict) -> None:
-    """Record `claim` for the summary; return if it holds, fail or skip the test if it does not.
+    """Record `claim` for the summary; return if it holds or only informs, fail or skip the test if it does not.
 
     Raises:
         pytest.fail.Exception: it fails, or its evaluation is unreliable.
@@ -32,5 +32,5 @@ def apply_verdict(item: pytest.Item, claim: AsDict) -> None:
     verdict = kept["verdict"]
     if verdict == "inconclusive":
         pytest.skip(explanation(kept))
-    if verdict != "holds":
+    if verdict not in ("holds", "information"):
         pytest.fail(explanation(kept), pytrace=False)

@@ -31,6 +31,8 @@ class Classifier(nn.Module):
         mean: subtracted from the images; a scalar, or a tensor that broadcasts to `input_shape`.
         std: the images are divided by it after that; likewise.
         name: for people and reports.
+        rejects: the last output is no class but "rejected", and attacks know it: an image that ends there fools
+            nobody. Without it, an attack takes every output for a class that it may push an image to.
     """
 
     mean: Tensor
@@ -45,12 +47,14 @@ class Classifier(nn.Module):
         mean: float | Tensor = 0.0,
         std: float | Tensor = 1.0,
         name: str = "classifier",
+        rejects: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.num_classes = num_classes
         self.input_shape = input_shape
         self.name = name
+        self.rejects = rejects
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).clone())
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).clone())
         # Decided once: `mean == 0` at every forward pass would wait for the device.
@@ -66,6 +70,27 @@ class Classifier(nn.Module):
         """Logits, float of shape (N, num_classes), of images `x` in [0, 1], float32 of shape (N, C, H, W)."""
         logits: Tensor = self.network((x - self.mean) / self.std if self._normalises else x)
         return logits
+
+    @property
+    def attack_loss(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+        """What a gradient attack climbs instead of the cross-entropy of the logits; None almost always.
+
+        A network that has a method `attack_loss` (images in [0, 1] and labels to logits and a value per image) says
+        so for itself: an ensemble whose attacker sums the members' losses, not the loss of their mean.
+        """
+        return getattr(self.network, "attack_loss", None)
+
+    def rejecting(self) -> Classifier:
+        """The same network, its last output understood as "rejected"."""
+        return Classifier(
+            self.network,
+            num_classes=self.num_classes,
+            input_shape=self.input_shape,
+            mean=self.mean,
+            std=self.std,
+            name=f"{self.name}, reject-aware",
+            rejects=True,
+        ).to(self.device)
 
     def features(self, x: Tensor) -> Tensor:
         """Penultimate features of shape (N, F): the input of the last linear layer.
@@ -122,7 +147,8 @@ class Classifier(nn.Module):
 
         Weights are hashed once and again when they have changed: a copy that was trained further is another model.
         """
-        return fingerprint([self._weights_fingerprint(), structure_fingerprint(self.network), self.num_classes])
+        parts = [self._weights_fingerprint(), structure_fingerprint(self.network), self.num_classes]
+        return fingerprint([*parts, "rejects"] if self.rejects else parts)
 
     def _weights_fingerprint(self) -> str:
         tensors = self.state_dict()

@@ -54,11 +54,10 @@ def _check_output(network: nn.Module, recipe: Recipe) -> None:
             f"{_called(recipe)} fails on images of shape {recipe.input_shape} (C, H, W): {error!r}."
         ) from error
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if shape != (2, recipe.num_classes):
-        raise ModelError(
-            f"{_called(recipe)} gives {shape} for two images, but (2, {recipe.num_classes}) is expected: one logit "
-            "per class."
-        )
+    expected = (2, *recipe.output_shape)
+    if shape != expected:
+        what = "one logit per class" if len(expected) == 2 else "an image for each"
+        raise ModelError(f"{_called(recipe)} gives {shape} for two images, but {expected} is expected: {what}.")
 
 
 def _called(recipe: Recipe) -> str:

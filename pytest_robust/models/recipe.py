@@ -6,10 +6,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args, get_type_hints
 
+from torch import Tensor
+
 from pytest_robust.data.split import Split
 from pytest_robust.errors import SettingsError
+from pytest_robust.models.losses import CrossEntropy, TrainingLoss
+from pytest_robust.store.fingerprint import tensors_fingerprint
 
 Precision = Literal["float32", "bfloat16"]
+CROSS_ENTROPY = CrossEntropy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,9 @@ class Recipe:
         precision: "float32" or "bfloat16" (autocast; weights stay float32).
         channels_last: memory format in which it trains; changes the order of summation, so it counts.
         seed: of initialisation, shuffling, dropout and augmentation.
+        loss: what the training minimises.
+        companion: what the loss looks at beside images and labels, a row for each image of `data` in order: a
+            teacher's logits, or the images to reach; None for a loss that needs nothing.
         name: for people and reports; does not count.
 
     Raises:
@@ -55,6 +63,8 @@ class Recipe:
     precision: Precision = "float32"
     channels_last: bool = True
     seed: int = 0
+    loss: TrainingLoss = CROSS_ENTROPY
+    companion: Tensor | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -70,6 +80,7 @@ class Recipe:
         if self.patience is not None and self.validation is None:
             raise SettingsError(f"the recipe for {self.architecture!r} has patience but no validation images.")
         self._check_validation()
+        self._check_companion()
         self._check_choices()
         self._check_numbers()
 
@@ -80,6 +91,15 @@ class Recipe:
         raise SettingsError(
             f"the validation images of {self.architecture!r} do not fit its training data: {valid.num_classes} classes "
             f"and shape {valid.input_shape}, but it is trained on {self.num_classes} and {self.input_shape}."
+        )
+
+    def _check_companion(self) -> None:
+        images = sum(len(split) for split in self.data)
+        if self.companion is None or len(self.companion) == images:
+            return
+        raise SettingsError(
+            f"the recipe for {self.architecture!r} has {len(self.companion)} companion rows for {images} training "
+            "images; give one for each."
         )
 
     def _check_choices(self) -> None:
@@ -118,10 +138,18 @@ class Recipe:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Every field that determines the result, as plain data; splits by their fingerprints."""
-        fields = {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in ("name", "data", "validation")}
+        apart = ("name", "data", "validation", "loss", "companion")
+        fields = {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in apart}
         fields["data"] = [split.fingerprint for split in self.data]
         fields["validation"] = self.validation.fingerprint if self.validation else None
+        fields["loss"] = self.loss.settings()
+        fields["companion"] = None if self.companion is None else tensors_fingerprint({"rows": self.companion})
         return fields
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """What the network gives for one image: logits, or whatever the loss trains it to give."""
+        return self.input_shape if self.loss.trains == "image" else (self.num_classes,)
 
     def with_seed(self, seed: int) -> Recipe:
         """The same recipe with another seed."""

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytest_robust.errors import DataError, ModelError
 from pytest_robust.models import augmentation
 from pytest_robust.models.checkpoint import Checkpoint, TrainingState
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.losses import Batch
 from pytest_robust.models.network import build_network, classifier_of, own_random_state, reseed
 from pytest_robust.models.precision import best_precision as best_precision
 from pytest_robust.models.progress import Progress, SilentProgress
@@ -121,6 +121,7 @@ class _Training:
             # Kept as N, H, W, C: a batch is then one contiguous gather that is channels-last already.
             self._x = self._x.permute(0, 2, 3, 1).contiguous()
         self._validation = recipe.validation.to(device) if recipe.validation else None
+        self._companion = None if recipe.companion is None else recipe.companion.to(device)
 
     def epoch(self, number: int) -> tuple[float, float]:
         """Train on every image once; mean loss and share of right answers on the way."""
@@ -134,7 +135,7 @@ class _Training:
         self.classifier.train()
         for position, index in enumerate(batches):
             self._set_learning_rate((number - 1 + position / len(batches)) / self.recipe.epochs)
-            batch_loss, batch_right = self._step(self._images(index, *change), self._y[index])
+            batch_loss, batch_right = self._step(self._images(index, *change), index)
             loss += batch_loss
             right += batch_right
         self.classifier.eval()
@@ -156,15 +157,15 @@ class _Training:
         x = x.permute(0, 3, 1, 2) if self.recipe.channels_last else x
         return augmentation.flip_crop(x, flip[index], shift[index]) if self.recipe.augmentation == "flip_crop" else x
 
-    def _step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the optimiser; the summed loss and the number of right answers, still on the device."""
+        companion = None if self._companion is None else self._companion[index]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            logits = self.classifier(x)
-        loss = F.cross_entropy(logits.float(), y)
+            loss, right = self.recipe.loss(self.classifier, Batch(x, self._y[index], companion))
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimizer.step()
-        return loss.detach() * len(y), (logits.detach().argmax(1) == y).sum()
+        return loss.detach() * len(index), right
 
     def _set_learning_rate(self, done: float) -> None:
         factor = (1 + math.cos(math.pi * done)) / 2 if self.recipe.schedule == "cosine" else 1.0

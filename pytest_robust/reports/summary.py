@@ -9,6 +9,8 @@ from tabulate import tabulate
 
 Claim = Mapping[str, Any]
 
+#: The verdict of a figure that nobody claimed.
+INFORMATION = "information"
 _HEADERS = ("claim", "defense", "data set", "attack", "measured", "threshold", "paper", "verdict")
 #: Wider cells are wrapped, so that a row with eight of them fits 160 columns.
 _WIDTHS = (18, 24, 14, 24, 40, 10, 18, 22)
@@ -45,12 +47,17 @@ def explanation(claim: Claim) -> str:
 
 
 def verdict_counts(claims: Sequence[Claim]) -> str:
-    """How many claims hold, fail and so on, in one line: ``5 claims: 3 hold, 1 fails, 1 inconclusive``."""
-    verdicts = [str(claim["verdict"]) for claim in claims]
+    """How many claims hold, fail and so on, in one line: ``5 claims: 3 hold, 1 fails, 1 inconclusive``.
+
+    Figures that are shown for information are no claims, and counted apart.
+    """
+    verdicts = [str(claim["verdict"]) for claim in claims if claim["verdict"] != INFORMATION]
+    shown = len(claims) - len(verdicts)
     noun = "claim" if len(verdicts) == 1 else "claims"
     counts = [(verdicts.count(name), name) for name in dict.fromkeys((*_ORDER, *verdicts))]
     words = [f"{count} {_plural(name, count)}" for count, name in counts if count]
-    return f"{len(verdicts)} {noun}: {', '.join(words)}"
+    beside = f"; {shown} {'figure' if shown == 1 else 'figures'} for information" if shown else ""
+    return f"{len(verdicts)} {noun}: {', '.join(words) or 'none'}{beside}"
 
 
 _ORDER = ("holds", "fails", "inconclusive", "unreliable")
@@ -72,7 +79,8 @@ def _name(claim: Claim) -> str:
 def _row(claim: Claim) -> tuple[str, ...]:
     expected = claim.get("expected")
     verdict = _text(claim, "verdict") + (f" ({expected})" if expected else "")
-    tested = (_text(claim, key) for key in ("defense", "dataset", "attack", "measured"))
+    attack = ", ".join(_text(claim, key) for key in ("attack", "threat_model") if claim.get(key))
+    tested = (_text(claim, "defense"), _text(claim, "dataset"), attack, _text(claim, "measured"))
     return (_name(claim), *tested, _threshold(claim), _text(claim, "paper_figure"), verdict)
 
 

@@ -89,6 +89,10 @@ class ArtifactStore:
             self.write(kind, key, built)
             return _as_read(built), True
 
+    def holds(self, kind: str, key: str) -> bool:
+        """Whether there is a file for `key`; it is not looked into."""
+        return self._path(kind, key).is_file()
+
     def read(self, kind: str, key: str) -> Artifact | None:
         """The artifact under `key`; None if there is none. Takes no lock, so it never waits.
 

@@ -31,8 +31,9 @@ class Defended:
         name: the defense with the parameters that are not its defaults.
         num_classes: classes it can name (a dustbin is not one of them).
         decide_batch: from images (n, C, H, W) in [0, 1], on `device`, to a `Decision` of n.
-        surfaces: differentiable classifiers by threat model; they may have more outputs than `num_classes`. The
-            surrogate of `ThreatModel.TRANSFER` is the attacker's and not among them: ``bench.surface`` has it.
+        surfaces: differentiable classifiers by threat model, and by other names for what else an attacker may
+            choose (one member of an ensemble); they may have more outputs than `num_classes`. The surrogate of
+            `ThreatModel.TRANSFER` is the attacker's and not among them: ``bench.surface`` has it.
         device: where `decide_batch` wants its images.
         fingerprint: of everything the decisions depend on.
         networks: the trained networks inside, by role, for figures and for claims about their features.
@@ -41,7 +42,7 @@ class Defended:
     name: str
     num_classes: int
     decide_batch: Callable[[Tensor], Decision]
-    surfaces: Mapping[ThreatModel, Classifier]
+    surfaces: Mapping[str, Classifier]
     device: torch.device
     fingerprint: str
     networks: Mapping[str, Classifier] = field(default_factory=dict)
@@ -65,14 +66,14 @@ class Defended:
         return Decision(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool), torch.empty(0))
 
     def surface(self, threat_model: ThreatModel | str) -> Classifier:
-        """The classifier that an attacker differentiates under `threat_model`.
+        """The classifier that an attacker differentiates under `threat_model`, or under another name it is offered by.
 
         Raises:
             SettingsError: this defense offers none for it.
         """
         try:
-            return self.surfaces[ThreatModel(threat_model)]
-        except (KeyError, ValueError):
+            return self.surfaces[str(threat_model)]
+        except KeyError:
             offered = ", ".join(sorted(self.surfaces))
             raise SettingsError(
                 f"the defense {self.name!r} has no surface for the threat model {str(threat_model)!r}; it offers: "

@@ -16,7 +16,7 @@ from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.catalogue import DEEPFOOL, FGSM, FGSM_TARGETED, PGD, SQUARE
 from pytest_robust.attacks.crafting import attack_key, craft, load_or_craft, targets_for
 from pytest_robust.data.split import Split
-from pytest_robust.errors import AttackError, ModelError
+from pytest_robust.errors import AttackError, ModelError, SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.store.artifacts import ArtifactStore
 
@@ -175,6 +175,45 @@ def test_the_key_follows_the_source_of_a_strangers_attack(tmp_path, monkeypatch,
     assert "strangers_attack" not in sys.modules
     with pytest.raises(AttackError, match="nowhere_to_be_found"):
         attack_key(Attack(name="lost", implementation="nowhere_to_be_found:X"), toy, toy_images, 0)
+
+
+def test_the_key_follows_an_attacks_own_modules_and_no_other_attacks(monkeypatch, toy, toy_images):
+    from pytest_robust.attacks import crafting
+
+    read, keys = crafting._source, {}
+    for edited in ("none", "pgd", "geometry", "crafting", "cw_l2", "jsma"):
+        changed = f"pytest_robust.attacks.{edited}"
+
+        def source(module, changed=changed):
+            return _Edited(read(module)) if module == changed else read(module)
+
+        monkeypatch.setattr(crafting, "_source", source)
+        crafting._code.cache_clear()
+        keys[edited] = attack_key(PGD, toy, toy_images, 0)
+    crafting._code.cache_clear()
+    assert len({keys[name] for name in ("none", "pgd", "geometry", "crafting")}) == 4
+    assert keys["none"] == keys["cw_l2"] == keys["jsma"]
+
+
+class _Edited:
+    """A source file with one more line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read_text(self, encoding: str) -> str:
+        return self._path.read_text(encoding=encoding) + "# edited\n"
+
+
+def test_a_class_after_the_label_is_counted_around(toy, toy_images):
+    steps = [targets_for(FGSM.configured(target=f"label+{k}"), toy, toy_images) for k in (1, 2, 3)]
+    for image in range(len(toy_images)):
+        reached = {int(step[image]) for step in steps}
+        assert reached == {0, 1, 2, 3} - {int(toy_images.y[image])}
+    with pytest.raises(SettingsError, match="there are 4 classes"):
+        targets_for(FGSM.configured(target="label+4"), toy, toy_images)
+    with pytest.raises(SettingsError, match=r"'label\+K' with K from 1"):
+        FGSM.configured(target="label+0")
 
 
 WARM = textwrap.dedent(

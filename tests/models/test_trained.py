@@ -23,6 +23,7 @@ from pytest_robust.errors import CacheError, ModelError
 from pytest_robust.models import checkpoint as checkpoint_module
 from pytest_robust.models.convnets import mlp
 from pytest_robust.models.recipe import Recipe
+from pytest_robust.models.soft_labels import SoftLabels
 from pytest_robust.models.trained import KIND, classifier_from, load_or_train, recipe_key
 from pytest_robust.models.training import train
 from pytest_robust.store.artifacts import ArtifactStore, DamagedArtifactWarning
@@ -98,6 +99,8 @@ CHANGES: dict[str, Any] = {
     "precision": "bfloat16",
     "channels_last": False,
     "seed": 1,
+    "loss": SoftLabels(2.0),
+    "companion": torch.zeros(sum(map(len, RECIPE.data)), 3),
 }
 
 

@@ -30,7 +30,7 @@ def test_a_row_says_what_was_measured_asked_and_published():
     header, _, row = claims_table([CLAIM]).splitlines()
     assert header.split() == ["claim", "defense", "data", "set", "attack", "measured", "threshold", "paper", "verdict"]
     assert [c.strip() for c in row.split("  ") if c.strip()] == [
-        "dustbin17 1A", "dustbin", "digits", "fgsm", "0.5 (1/2, 95% CI 0.01–0.99)", ">= 0.3", "0.41", "holds",
+        "dustbin17 1A", "dustbin", "digits", "fgsm, transfer", "0.5 (1/2, 95% CI 0.01–0.99)", ">= 0.3", "0.41", "holds",
     ]  # fmt: skip
 
 

@@ -1,0 +1,104 @@
+"""What every paper's study shares: its bench, its file of figures, and claims with both filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pytest_robust.bench.bench import Bench
+from pytest_robust.claims.claim import Claim, figures_of, with_checks
+from pytest_robust.claims.paper import Paper
+from pytest_robust.evaluation.verdict import Interval, Judgement, Verdict
+
+
+class PaperStudy:
+    """Base of the papers' studies.
+
+    Args:
+        bench: data, training, attacks and evaluation.
+        paper: the paper's claims and figures.
+    """
+
+    def __init__(self, bench: Bench, paper: Paper) -> None:
+        self.bench = bench
+        self.paper = paper
+
+    def claim(
+        self,
+        number: str,
+        defense: str,
+        measured: Interval | None,
+        judgement: Judgement,
+        *,
+        comparison: str,
+        threshold: str,
+        attack: str = "",
+        threat_model: str = "",
+        shown: str | None = None,
+        paper: Iterable[float] = (),
+        checks: Iterable[str] = (),
+        note: str = "",
+    ) -> Claim:
+        """A judged claim of this paper about the defense titled `defense`.
+
+        Args:
+            number: of the claim, as in the paper's file.
+            defense: title of the defense.
+            measured: the figure that was judged; None for a structural claim.
+            judgement: of the figure.
+            comparison: what was asked for, with `threshold`: ``">"`` and ``"0"``.
+            threshold: for people.
+            attack: registered name.
+            threat_model: what the attacker saw.
+            shown: the figure in words, where its own text does not say enough.
+            paper: the paper's figures, as shares.
+            checks: what makes the evaluation unreliable, a sentence each.
+            note: a second count that the paper does not print.
+        """
+        settings = self.bench.settings
+        judged = with_checks(judgement, checks)
+        figures = tuple(paper)
+        return Claim(
+            paper=self.paper.key,
+            claim=number,
+            statement=self.paper.statement(number),
+            defense=defense,
+            dataset=settings.dataset,
+            scale=settings.scale,
+            attack=attack,
+            threat_model=threat_model,
+            measured=str(measured) if shown is None else shown,
+            **figures_of(measured),
+            comparison=comparison,
+            threshold=threshold,
+            paper_figure=self.paper.cite(settings.dataset, *figures) if figures else "",
+            verdict=judged.verdict,
+            reason=judged.reason,
+            note=note,
+        )
+
+    def inform(
+        self,
+        number: str,
+        defense: str,
+        measured: Interval,
+        *,
+        attack: str,
+        threat_model: str,
+        shown: str | None = None,
+        paper: Iterable[float] = (),
+        checks: Iterable[str] = (),
+    ) -> Claim:
+        """A figure shown beside the claim `number`, which judges nothing; what weakens it is said in its note."""
+        return self.claim(
+            number,
+            defense,
+            measured,
+            Judgement(Verdict.INFORMATION),
+            comparison="",
+            threshold="",
+            attack=attack,
+            threat_model=threat_model,
+            shown=shown,
+            paper=paper,
+            note="; ".join(sorted(set(checks))),
+        )
