@@ -1,0 +1,39 @@
+"""The examples run, and the pages that show them show them as they are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("page", "example"),
+    [("writing-a-defense.md", "own-defense")],
+)
+def test_page_shows_the_example_as_it_is(page: str, example: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    files = sorted((ROOT / "examples" / example).glob("*.py"))
+    assert files
+    for file in files:
+        assert file.read_text(encoding="utf-8").rstrip() in text, f"{page} does not show {file.name} as it is"
+
+
+def test_own_defense_runs(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(ROOT / "examples" / "own-defense"),
+        f"--robust-cache={tmp_path}",
+        "-q",
+    ]
+    run = subprocess.run(
+        [*command, "-p", "no:cacheprovider"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "3 passed" in run.stdout
