@@ -39,6 +39,15 @@ ATTACKS = {
     "cw_l2": "pytest_robust.attacks.catalogue:CW_L2",
     "apgd": "pytest_robust.attacks.catalogue:APGD",
     "square": "pytest_robust.attacks.catalogue:SQUARE",
+    "jsma": "pytest_robust.attacks.catalogue:JSMA",
+    "smallest_budget": "pytest_robust.attacks.catalogue:SMALLEST_BUDGET",
+    "fgsm_smallest": "pytest_robust.attacks.catalogue:FGSM_SMALLEST",
+    "bim_smallest": "pytest_robust.attacks.catalogue:BIM_SMALLEST",
+    "gaussian_blur": "pytest_robust.attacks.catalogue:GAUSSIAN_BLUR",
+    "gaussian_noise": "pytest_robust.attacks.catalogue:GAUSSIAN_NOISE",
+    "salt_and_pepper": "pytest_robust.attacks.catalogue:SALT_AND_PEPPER",
+    "ascent": "pytest_robust.attacks.catalogue:ASCENT",
+    "ascent_extended": "pytest_robust.attacks.catalogue:ASCENT_EXTENDED",
     "hopskipjump": "pytest_robust.attacks.catalogue:HOPSKIPJUMP",
     "boundary": "pytest_robust.attacks.catalogue:BOUNDARY",
     "zoo": "pytest_robust.attacks.catalogue:ZOO",
@@ -74,7 +83,9 @@ class Registries:
             "architecture",
             ARCHITECTURES,
             "pytest_robust.architectures",
-            {"torchvision:": "pytest_robust.models.torchvision_models:architecture"},
+            {
+                "torchvision:": "pytest_robust.models.torchvision_models:architecture",
+            },
         )
     )
     attacks: Registry[Any] = field(

@@ -91,11 +91,122 @@ APGD = Attack(
 
 SQUARE = Attack(
     name="square",
-    implementation="art.attacks.evasion.square_attack:SquareAttack",
+    implementation="pytest_robust.attacks.square:Square",
     params={"norm": "inf", "eps": 0.1, "max_iter": 1000, "p_init": 0.8, "nb_restarts": 1, "batch_size": None},
     gradient_calls=0,
-    reference="Andriushchenko et al. 2020, Square Attack, arXiv:1912.00049; ART's, which draws one square for a whole "
-    "batch and is therefore weaker than the paper's",
+    reference="Andriushchenko et al. 2020, Square Attack, arXiv:1912.00049",
+)
+
+JSMA = Attack(
+    name="jsma",
+    implementation="pytest_robust.attacks.jsma:SaliencyMap",
+    params={"theta": 1.0, "gamma": 0.145, "batch_size": None},
+    norm="l0",
+    # Two passes per pair, and with the paper's settings at most 0.145 · 784 / 2 pairs of a 28×28 image.
+    gradient_calls=2 * 56,
+    reference="Papernot et al. 2016, The Limitations of Deep Learning in Adversarial Settings, arXiv:1511.07528",
+)
+
+SMALLEST_BUDGET = Attack(
+    name="smallest_budget",
+    implementation="pytest_robust.attacks.smallest_budget:SmallestBudget",
+    params={
+        "attack": "pgd",
+        "parameter": "eps",
+        "largest": 0.3,
+        "steps": 30,
+        "settings": {"norm": "inf", "max_iter": 40, "num_random_init": 0},
+        "rule": "madry",
+        "batch_size": None,
+    },
+    gradient_calls=40,
+    iterations=("steps",),
+    reference="an ascending search, per image, for the smallest strength of another attack that fools the model",
+)
+
+FGSM_SMALLEST = Attack(
+    name="fgsm_smallest",
+    implementation="pytest_robust.attacks.smallest_budget:SmallestBudget",
+    # Every budget that is a whole number of grey levels.
+    params={
+        "attack": "fgsm",
+        "parameter": "eps",
+        "largest": 1.0,
+        "steps": 255,
+        "settings": {"norm": "inf"},
+        "rule": None,
+        "batch_size": None,
+    },
+    reference="Goodfellow et al. 2015, arXiv:1412.6572, with the smallest ε that fools the model",
+)
+
+BIM_SMALLEST = Attack(
+    name="bim_smallest",
+    implementation="pytest_robust.attacks.smallest_budget:SmallestBudget",
+    params={
+        "attack": "bim",
+        "parameter": "eps",
+        "largest": 80 / 255,
+        "steps": 80,
+        "settings": {"norm": "inf"},
+        "rule": "kurakin",
+        "batch_size": None,
+    },
+    # At each budget one step more that all larger ones share, and the rule's four after the ball is reached.
+    gradient_calls=5,
+    iterations=("steps",),
+    reference="Kurakin et al. 2017, arXiv:1607.02533, with the smallest ε that fools the model",
+)
+
+GAUSSIAN_BLUR = Attack(
+    name="gaussian_blur",
+    implementation="pytest_robust.attacks.degradations:GaussianBlur",
+    # A tenth of a pixel at a time, up to the side of an MNIST image, where nothing is left of it.
+    params={"largest": 28.0, "steps": 280, "batch_size": None},
+    norm="l2",
+    gradient_calls=0,
+    reference="Monteiro et al., Generalizable Adversarial Examples Detection Based on Bi-model Decision Mismatch: the "
+    "smallest blur that fools the model",
+)
+
+GAUSSIAN_NOISE = Attack(
+    name="gaussian_noise",
+    implementation="pytest_robust.attacks.degradations:GaussianNoise",
+    params={"largest": 1.0, "steps": 100, "batch_size": None},
+    norm="l2",
+    gradient_calls=0,
+    reference="Monteiro et al., Generalizable Adversarial Examples Detection Based on Bi-model Decision Mismatch: the "
+    "smallest scale of one draw of noise that fools the model",
+)
+
+SALT_AND_PEPPER = Attack(
+    name="salt_and_pepper",
+    implementation="pytest_robust.attacks.degradations:SaltAndPepper",
+    params={"largest": 1.0, "steps": 100, "batch_size": None},
+    norm="l0",
+    gradient_calls=0,
+    reference="Monteiro et al., Generalizable Adversarial Examples Detection Based on Bi-model Decision Mismatch: the "
+    "smallest share of white and black pixels that fools the model",
+)
+
+ASCENT = Attack(
+    name="ascent",
+    implementation="pytest_robust.attacks.ascent:GradientAscent",
+    params={"eps_step": 0.005, "max_iter": 50, "extra_iter": 0, "max_l2": None, "batch_size": None},
+    norm="l2",
+    target="most_likely",
+    iterations=("max_iter",),
+    reference="Wang, Kunin & Pyron, Exploring Adversarial Input Spaces and Defenses: minimal adversaries",
+)
+
+ASCENT_EXTENDED = Attack(
+    name="ascent_extended",
+    implementation="pytest_robust.attacks.ascent:GradientAscent",
+    params={"eps_step": 0.005, "max_iter": 50, "extra_iter": 10, "max_l2": None, "batch_size": None},
+    norm="l2",
+    target="most_likely",
+    gradient_calls=60,
+    reference="Wang, Kunin & Pyron, Exploring Adversarial Input Spaces and Defenses: extended adversaries",
 )
 
 HOPSKIPJUMP = Attack(

@@ -120,7 +120,7 @@ def attack_key(attack: Attack, surface: Classifier, split: Split, seed: int) -> 
         "target": attack.target,
         "norm": attack.norm,
         "implementation": attack.implementation,
-        "code": _code(attack.implementation.partition(":")[0]),
+        "code": [_code(path.partition(":")[0]) for path in _import_paths(attack)],
         "art": version("adversarial-robustness-toolbox"),
         "torch": torch.__version__.partition("+")[0],
         "surface": surface.fingerprint,
@@ -129,6 +129,12 @@ def attack_key(attack: Attack, surface: Classifier, split: Split, seed: int) -> 
         "seed": seed,
     }
     return fingerprint(["adversarial", 2, settings])
+
+
+def _import_paths(attack: Attack) -> list[str]:
+    """Of the implementation, and of every class that a parameter names: an attack that wraps another runs both."""
+    named = [value for value in attack.params.values() if isinstance(value, str) and ":" in value]
+    return [attack.implementation, *named]
 
 
 @lru_cache(maxsize=64)

@@ -29,6 +29,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "square": {"max_iter": 60},
     "zoo": {"max_iter": 30, "learning_rate": 0.1, "binary_search_steps": 1, "initial_const": 10.0},
 }
+#: One draw of noise is no search for an image that fools: its paper's fools two MNIST images in three.
+ENOUGH = {"gaussian_noise": 0.3}
 RUNNABLE = sorted(set(ATTACKS) - {"autoattack"})
 ART_NAMES = ["FastGradientMethod", "BasicIterativeMethod", "DeepFool", "MomentumIterativeMethod"]
 
@@ -36,7 +38,7 @@ ART_NAMES = ["FastGradientMethod", "BasicIterativeMethod", "DeepFool", "Momentum
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_every_registered_attack_keeps_the_contract(name):
     attack = Registries().attacks.get(name)
-    check_attack(attack.configured(**SHORT.get(name, {})))
+    check_attack(attack.configured(**SHORT.get(name, {})), enough=ENOUGH.get(name, 0.7))
 
 
 @pytest.mark.parametrize("name", ART_NAMES)

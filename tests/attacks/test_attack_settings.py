@@ -59,7 +59,7 @@ def test_what_cannot_be_right_is_refused(params, complaint):
         DEEPFOOL.configured(nb_grads=1),
         CW_L2.configured(learning_rate=0.0),
         SQUARE.configured(p_init=7.0),
-        SQUARE.configured(target="least_likely"),
+        DEEPFOOL.configured(target="least_likely"),
         PGD.configured(batch_size=-3),
         Attack("lost", "pytest_robust.attacks.fgsm_that_is_not:FGSM"),
     ],

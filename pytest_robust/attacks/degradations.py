@@ -1,0 +1,132 @@
+"""Degradations: blur, Gaussian noise, salt and pepper, each as much of it as it takes to change the answer.
+
+Three attacks of Monteiro et al. (Generalizable Adversarial Examples Detection Based on Bi-model Decision Mismatch), who
+search a line for the smallest strength that changes the prediction. They need no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_robust.attacks.draws import normal, signs, uniform
+from pytest_robust.attacks.smallest_budget import Line, LineSearch
+
+#: The blur's kernel ends this many standard deviations from its middle.
+TRUNCATE = 4.0
+
+
+class GaussianBlur(LineSearch):
+    """Blurs the image until it fools the model.
+
+    The kernel is a sampled Gaussian of radius ⌊4 σ + ½⌋ pixels, normalised, along rows and then columns; beyond the
+    border the image is mirrored, the border pixel not repeated (torch's "reflect"), as often as the radius needs.
+
+    Args:
+        estimator: as in `TorchAttack`.
+        largest: largest σ, in pixels.
+        steps: number of σ that are tried, the smallest first.
+        targeted: reach `y` instead of leaving it.
+        batch_size: images per evaluation of the model.
+        seed: unused, as nothing in it is random.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        largest: float = 28.0,
+        steps: int = 280,
+        targeted: bool = False,
+        batch_size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(estimator, largest=largest, steps=steps, targeted=targeted, batch_size=batch_size, seed=seed)
+
+    def _line(self, x: Tensor, y: Tensor, numbers: Tensor) -> Line:  # noqa: ARG002
+        return lambda rows, sigma: blurred(x[rows], sigma)
+
+
+class GaussianNoise(LineSearch):
+    """Adds Gaussian noise until it fools the model, and clips to [0, 1].
+
+    The noise of an image is drawn once and scaled, so that a stronger one is the same one, louder.
+
+    Args:
+        estimator: as in `TorchAttack`.
+        largest: largest standard deviation, in units of [0, 1] images.
+        steps: number of standard deviations that are tried, the smallest first.
+        targeted: reach `y` instead of leaving it.
+        batch_size: images per evaluation of the model.
+        seed: of the noise.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        largest: float = 1.0,
+        steps: int = 100,
+        targeted: bool = False,
+        batch_size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(estimator, largest=largest, steps=steps, targeted=targeted, batch_size=batch_size, seed=seed)
+
+    def _line(self, x: Tensor, y: Tensor, numbers: Tensor) -> Line:  # noqa: ARG002
+        noise = normal(self.seed, (0,), numbers, x[0].numel()).view_as(x)
+        return lambda rows, sigma: (x[rows] + sigma * noise[rows]).clamp_(0, 1)
+
+
+class SaltAndPepper(LineSearch):
+    """Turns pixels white or black, all channels at once and each half of the time, until it fools the model.
+
+    Which pixels come first, and their colours, are drawn once for an image: what a smaller share replaces, a larger one
+    replaces too.
+
+    Args:
+        estimator: as in `TorchAttack`.
+        largest: largest share of the pixels, in (0, 1].
+        steps: number of shares that are tried, the smallest first; each is rounded to whole pixels.
+        targeted: reach `y` instead of leaving it.
+        batch_size: images per evaluation of the model.
+        seed: of pixels and colours.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        largest: float = 1.0,
+        steps: int = 100,
+        targeted: bool = False,
+        batch_size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(estimator, largest=largest, steps=steps, targeted=targeted, batch_size=batch_size, seed=seed)
+
+    def _line(self, x: Tensor, y: Tensor, numbers: Tensor) -> Line:  # noqa: ARG002
+        n, _, height, width = x.shape
+        pixels = height * width
+        order = uniform(self.seed, (0,), numbers, pixels).argsort(dim=1, stable=True)
+        place = order.argsort(dim=1).view(n, 1, height, width)
+        colour = (signs(self.seed, (1,), numbers, pixels).view(n, 1, height, width) + 1) / 2
+        return lambda rows, share: torch.where(place[rows] < round(share * pixels), colour[rows], x[rows])
+
+
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """Images `x` of shape (N, C, H, W) under a Gaussian blur of `sigma` pixels, as `GaussianBlur` describes it."""
+    rows, columns = (_blur_matrix(size, sigma).to(x) for size in x.shape[2:])
+    return (rows @ x @ columns.T).clamp_(0, 1)
+
+
+def _blur_matrix(size: int, sigma: float) -> Tensor:
+    """The blur of a line of `size` pixels as a matrix, float64 of shape (size, size), mirrored as often as needed."""
+    radius = math.floor(TRUNCATE * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-0.5 * (offsets.double() / sigma).square())
+    period = max(1, 2 * (size - 1))
+    sources = (torch.arange(size)[:, None] + offsets) % period
+    sources = torch.minimum(sources, period - sources) % size
+    weights = (kernel / kernel.sum()).expand(size, -1)
+    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(1, sources, weights)
