@@ -25,6 +25,15 @@ class Auroc:
     n: int
     confidence: float = CONFIDENCE
 
+    @classmethod
+    def of_variance(cls, area: float, variance: float, independent: int, n: int, confidence: float) -> Auroc:
+        """An area with the variance of its estimate; `independent` images stand behind the smaller class."""
+        if variance == 0 or not 0 < area < 1:  # separated completely: the exact bound of "no pair in the wrong order"
+            spare = 1 - ((1 - confidence) / 2) ** (1 / independent)
+            return cls(area, max(0.0, area - spare), min(1.0, area + spare), n, confidence)
+        width = float(ndtri(1 - (1 - confidence) / 2)) * math.sqrt(variance) / (area * (1 - area))
+        return cls(area, float(expit(logit(area) - width)), float(expit(logit(area) + width)), n, confidence)
+
     def at(self, n: int) -> Auroc:
         """The same area, with the interval that `n` images would give."""
         shrink = math.sqrt(self.n / n) if n else 1.0
@@ -40,21 +49,17 @@ def auroc(positive: Tensor, negative: Tensor, confidence: float = CONFIDENCE) ->
     pos, neg = positive.double().cpu(), negative.double().cpu()
     if len(pos) == 0 or len(neg) == 0:
         return Auroc(math.nan, 0.0, 1.0, 0, confidence)
-    above = _share_below(pos, neg)  # for each positive, the share of negatives below it
-    below = 1 - _share_below(neg, pos)  # for each negative, the share of positives above it
+    above = share_below(pos, neg)  # for each positive, the share of negatives below it
+    below = 1 - share_below(neg, pos)  # for each negative, the share of positives above it
     area = float(above.mean())
     variance = float(above.var(correction=0)) / max(len(pos) - 1, 1) + float(below.var(correction=0)) / max(
         len(neg) - 1, 1
     )
-    n = len(pos) + len(neg)
-    if variance == 0 or not 0 < area < 1:  # separated completely: the exact bound of "no pair in the wrong order"
-        spare = 1 - ((1 - confidence) / 2) ** (1 / min(len(pos), len(neg)))
-        return Auroc(area, max(0.0, area - spare), min(1.0, area + spare), n, confidence)
-    width = float(ndtri(1 - (1 - confidence) / 2)) * math.sqrt(variance) / (area * (1 - area))
-    return Auroc(area, float(expit(logit(area) - width)), float(expit(logit(area) + width)), n, confidence)
+    return Auroc.of_variance(area, variance, min(len(pos), len(neg)), len(pos) + len(neg), confidence)
 
 
-def _share_below(x: Tensor, reference: Tensor) -> Tensor:
+def share_below(x: Tensor, reference: Tensor) -> Tensor:
+    """For each x (N,) the share of `reference` (M,) that is smaller, ties counting half; float64 of shape (N,)."""
     ordered = reference.sort().values
     below = torch.searchsorted(ordered, x, right=False) + torch.searchsorted(ordered, x, right=True)
     return below.double() / (2 * len(reference))

@@ -1,4 +1,4 @@
-"""Figures, drawn with matplotlib into the report folder; imported only when something is drawn."""
+"""Decision regions and feature spaces, one panel a network."""
 
 from __future__ import annotations
 
@@ -11,29 +11,17 @@ import torch
 from torch import Tensor
 
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.reports.canvas import COLOURS, new_figure, save_figure
 
 #: Steps along each side of the grid on which decision regions are sampled.
 GRID = 200
-#: The dustbin's region, and the classes' in order (Okabe & Ito's palette, safe for colour-blind readers).
+#: The dustbin's region.
 DUSTBIN_COLOUR = "#bbbbbb"
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c6bb1", "#666666", "#a65628")
 
 
-def _figure(columns: int, title: str) -> tuple[Any, Any]:
-    # The object interface: pyplot would choose a GUI backend and keep every figure alive.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6 * columns, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
+def _panels(columns: int, title: str) -> tuple[Any, Any]:
+    figure = new_figure(4.6 * columns, 4.4, title)
     return figure, figure.subplots(1, columns, squeeze=False)[0]
-
-
-def _save(figure: Any, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path
 
 
 def draw_decision_regions(
@@ -50,7 +38,7 @@ def draw_decision_regions(
     """
     from matplotlib.colors import ListedColormap
 
-    figure, axes = _figure(len(networks), "Decision regions on two moons (paper: Figure 2)")
+    figure, axes = _panels(len(networks), "Decision regions on two moons (paper: Figure 2)")
     side = torch.linspace(0, 1, GRID)
     grid = torch.cartesian_prod(side, side)
     colours = [*COLOURS[:classes], DUSTBIN_COLOUR]
@@ -77,7 +65,7 @@ def draw_decision_regions(
         axis.set_xticks([])
         axis.set_yticks([])
     figure.legend(*axes[-1].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=classes + 1)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_feature_spaces(path: Path, spaces: Mapping[str, Mapping[str, Tensor]], labels: Tensor) -> Path:
@@ -91,7 +79,7 @@ def draw_feature_spaces(path: Path, spaces: Mapping[str, Mapping[str, Tensor]], 
         spaces: by network title; each maps the name of an image set ("clean" first) to features (N, F).
         labels: int64 (N,): true classes of the clean images, for their colours.
     """
-    figure, axes = _figure(len(spaces), "Penultimate features of clean and adversarial images (paper: Figure 4)")
+    figure, axes = _panels(len(spaces), "Penultimate features of clean and adversarial images (paper: Figure 4)")
     markers = {"clean": "o", "fgsm": "x", "fgsm_targeted": "+"}
     for axis, (title, sets) in zip(axes, spaces.items(), strict=True):
         clean = sets["clean"].cpu().double()
@@ -117,4 +105,4 @@ def draw_feature_spaces(path: Path, spaces: Mapping[str, Mapping[str, Tensor]], 
         ncols=3,
         title="dots: clean, by class",
     )
-    return _save(figure, path)
+    return save_figure(figure, path)

@@ -1,0 +1,68 @@
+"""Figures with their intervals as bars, by method and by setting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_robust.errors import SettingsError
+from pytest_robust.evaluation.verdict import Interval
+from pytest_robust.reports.canvas import COLOURS, new_figure, save_figure
+
+#: Share of a setting's width that its bars fill.
+FILLED = 0.82
+#: About the width of a character of a setting's name, in inches.
+CHARACTER = 0.09
+
+
+def draw_bars(path: Path, title: str, settings: Mapping[str, Mapping[str, Interval]], label: str) -> Path:
+    """One group of bars a setting, one bar a method, its interval as an error bar (as Table 2 of Strauss et al.).
+
+    Args:
+        path: PNG file to write.
+        title: over the bars.
+        settings: by setting, then by method: a figure with `value`, `lower` and `upper`. A method that a setting lacks,
+            and a value of NaN, leave a gap; an end that is not finite leaves out the error bar.
+        label: of the vertical axis.
+
+    Raises:
+        SettingsError: no figures.
+    """
+    methods = list(dict.fromkeys(method for figures in settings.values() for method in figures))
+    if not methods:
+        raise SettingsError(f"{title}: there are no figures to draw.")
+    figure = new_figure(max(6.0, 1.2 + 0.32 * (len(methods) + 1) * len(settings)), 4.6, title)
+    axis = figure.subplots()
+    width = FILLED / len(methods)
+    for number, method in enumerate(methods):
+        offset = (number + 0.5) * width - FILLED / 2
+        present = [(i + offset, figures[method]) for i, figures in enumerate(settings.values()) if method in figures]
+        _draw(axis, method, [(x, f) for x, f in present if math.isfinite(f.value)], width, COLOURS[number % 10])
+    axis.set_xticks(range(len(settings)), list(settings), **_turned(list(settings), float(figure.get_figwidth())))
+    axis.margins(x=0.02)
+    axis.set_ylabel(label)
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_axisbelow(True)
+    if len(methods) > 1:
+        _legend(figure, axis, len(methods))
+    return save_figure(figure, path)
+
+
+def _legend(figure: Any, axis: Any, methods: int) -> None:
+    figure.legend(*axis.get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=min(5, methods))
+
+
+def _turned(settings: Sequence[str], inches: float) -> dict[str, Any]:
+    """Names that are too wide for the room of their bars are turned."""
+    lines = [line for name in settings for line in name.split("\n")]
+    fits = max(map(len, lines)) * CHARACTER < inches / len(settings)
+    return {"rotation": 0, "ha": "center"} if fits else {"rotation": 30, "ha": "right"}
+
+
+def _draw(axis: Any, method: str, bars: list[tuple[float, Interval]], width: float, colour: str) -> None:
+    axis.bar([x for x, _ in bars], [f.value for _, f in bars], width * 0.94, color=colour, label=method)
+    known = [(x, f) for x, f in bars if math.isfinite(f.lower) and math.isfinite(f.upper)]
+    ends = [[f.value - f.lower for _, f in known], [f.upper - f.value for _, f in known]]
+    axis.errorbar([x for x, _ in known], [f.value for _, f in known], ends, fmt="none", ecolor="black", capsize=2, lw=1)
