@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
-from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
-from pytest_robust.threats.decision import Decision
-from pytest_robust.threats.defended import Defended, ThreatModel
+from pytest_robust.threats.defended import Defended, undefended
 
 
 @dataclass(frozen=True)
@@ -28,22 +23,7 @@ class Undefended(Defense):
 
     def fit(self, bench: Bench) -> Defended:
         """The bench's undefended classifier."""
-        network = bench.classifier
-
-        def decide(x: Tensor) -> Decision:
-            logits = network.logits_of(x, len(x))
-            score = 1 - logits.softmax(1).amax(1)
-            return Decision(logits.argmax(1), torch.zeros(len(x), dtype=torch.bool, device=x.device), score)
-
-        return Defended(
-            name=self.title,
-            num_classes=network.num_classes,
-            decide_batch=decide,
-            surfaces=dict.fromkeys((ThreatModel.GRAY_BOX, ThreatModel.WHITE_BOX, ThreatModel.ADAPTIVE), network),
-            device=bench.device,
-            fingerprint=fingerprint([self.title, source_fingerprint(type(self)), network.fingerprint]),
-            networks={"network": network},
-        )
+        return undefended(bench.classifier, self.title)
 
 
 defense = Undefended

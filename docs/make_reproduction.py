@@ -9,7 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pytest_robust.reports.summary import claims_markdown, verdict_counts
+from tabulate import tabulate
+
+from pytest_robust.reports.summary import INFORMATION, claims_markdown, verdict_counts
 
 HERE = Path(__file__).parent
 PAGE = HERE / "reproduction.md"
@@ -25,20 +27,53 @@ A verdict is given on the interval or the paired test shown; *inconclusive* says
 def page(folder: Path = HERE / "results") -> str:
     """The whole page, a section for each results file."""
     sections = [section(path, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
-    return "\n".join([HEAD, *sections])
+    return "\n".join([HEAD, *sections, seeds(folder / "seeds")])
+
+
+def seeds(folder: Path) -> str:
+    """How the verdicts of one run came out with other seeds: networks, samples and starts all drawn anew."""
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    if not runs:
+        return ""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for run in runs:
+        for claim in run["claims"]:
+            if claim["verdict"] != INFORMATION:
+                key = (f"{claim['paper']} {claim['claim']}", claim["defense"], claim["attack"])
+                rows.setdefault(key, []).append(claim["verdict"])
+    settings = runs[0]["settings"]
+    headers = ("claim", "defense", "attack", *(f"seed {run['settings']['seed']}" for run in runs))
+    return "\n".join(
+        [
+            f"## {settings['dataset']}, `{settings['scale']}` scale, {len(runs)} seeds",
+            "",
+            "The same run with `--robust-seed` 0 and up: every network is trained anew, every sample drawn anew.",
+            "",
+            tabulate([(*key, *verdicts) for key, verdicts in rows.items()], headers, tablefmt="github"),
+            "",
+        ]
+    )
 
 
 def section(path: Path, results: dict[str, Any]) -> str:
     """One run: how it was made, what it cost, its claims, and its evaluations."""
     settings, spent, versions = results["settings"], results["spent"], results["versions"]
-    command = f"pytest robustness_tests/ --defense={','.join(settings['defenses'])} --dataset={settings['dataset']}"
+    chosen = f" --defense {' '.join(settings['defenses'])}" if settings["defenses"] else ""
+    command = f"pytest robustness_tests/{chosen} --dataset={settings['dataset']}"
+    if settings["dataset"] != "digits":
+        command += " --data-root=DIR"
     if settings["scale"] != "quick":
         command += f" --scale={settings['scale']}"
     cost = (
         f"{spent['models_trained']} models trained in {spent['training_seconds']:.0f} s, "
         f"{spent['sets_crafted']} adversarial sets crafted in {spent['attacking_seconds']:.0f} s"
     )
-    notes = [f"- {claim['claim']}, {claim['attack']}, {claim['defense']}: {claim['note']}" for claim in noted(results)]
+    notes = [
+        f"- {', '.join(filter(None, (claim['claim'], claim['attack'], claim['defense'])))}: {text}"
+        for claim in results["claims"]
+        for text in (claim["note"], claim["reason"] if claim["verdict"] in ("fails", "unreliable") else "")
+        if text
+    ]
     return "\n".join(
         [
             f"## {settings['dataset']}, `{settings['scale']}` scale",
@@ -50,17 +85,12 @@ def section(path: Path, results: dict[str, Any]) -> str:
             "",
             claims_markdown(results["claims"]),
             "",
-            "Counted on only those adversaries that fooled the surrogate:" if notes else "",
+            "Beside them:" if notes else "",
             "",
             *notes,
             "",
         ]
     )
-
-
-def noted(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """The claims that come with a second count."""
-    return [claim for claim in results["claims"] if claim.get("note")]
 
 
 if __name__ == "__main__":

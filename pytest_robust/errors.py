@@ -63,3 +63,7 @@ class ClaimError(RobustError):
 
 class CacheError(RobustError):
     """A cache folder that cannot be used."""
+
+
+class UnreliableEvaluationWarning(UserWarning):
+    """Figures that prove nothing, because a check on the attack behind them was raised; a claim on them fails."""

@@ -149,7 +149,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     from pytest_robust.harness.session import session_of
 
     session = session_of(config)
-    if session.records.claims or session.records.events:
+    if session.records.claims or session.records.events or session.records.missing:
         from pytest_robust.harness.terminal import summarise
 
         summarise(terminalreporter, session)

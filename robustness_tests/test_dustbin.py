@@ -265,14 +265,19 @@ def test_adversaries_leave_the_classes(study: DustbinStudy, robust_record: Recor
 @pytest.mark.robust(paper="dustbin", claim="6", defense="dustbin", attack=("fgsm", "fgsm_targeted"))
 def test_feature_spaces_are_drawn(study: DustbinStudy, figures: Path) -> None:
     """6: Figure 4, penultimate features of clean, FGS and T-FGS images in both networks."""
-    clean = study.attacked.sample(DRAWN, study.bench.settings.seed)
+    settings = study.bench.settings
+    # The same images clean and attacked.
+    drawn_images = torch.randperm(len(study.attacked), generator=torch.Generator().manual_seed(settings.seed))[:DRAWN]
+    clean = study.attacked.subset(drawn_images)
     spaces = {}
     for title, network in (
         ("naive", study.defended("naive").networks["network"]),
         ("augmented", study.defended("interpolated").networks["augmented"]),
     ):
-        images = {"clean": clean.x, **{a: study.adversaries(a).x[:DRAWN] for a in ("fgsm", "fgsm_targeted")}}
+        images = {"clean": clean.x, **{a: study.adversaries(a).x[drawn_images] for a in ("fgsm", "fgsm_targeted")}}
         spaces[title] = {name: network.features_of(x) for name, x in images.items()}
-    drawn = draw_feature_spaces(figures / "dustbin-features.png", spaces, clean.y)
+    drawn = draw_feature_spaces(
+        figures / "dustbin-features.png", f"{settings.dataset}, {settings.scale}", spaces, clean.y
+    )
     assert drawn.stat().st_size > 0
     assert all(torch.isfinite(f).all() for sets in spaces.values() for f in sets.values())

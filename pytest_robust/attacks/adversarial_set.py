@@ -15,7 +15,7 @@ from pytest_robust.errors import SettingsError
 from pytest_robust.store.fingerprint import fingerprint
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdversarialSet:
     """What an attack made of a split.
 
@@ -40,6 +40,11 @@ class AdversarialSet:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __repr__(self) -> str:
+        """The attack and how many images it fooled its surface on."""
+        title = self.provenance.get("title", self.attack)
+        return f"AdversarialSet({title} of {self.clean.name}: {int(self.success.sum())} of {len(self)} fooled)"
 
     @property
     def y(self) -> Tensor:

@@ -60,7 +60,7 @@ class Attack:
     def eps(self) -> float | None:
         """The budget ε in units of [0, 1] images; None for an attack that looks for the smallest perturbation."""
         value = self.params.get("eps")
-        return None if value is None else float(value)
+        return float(value) if isinstance(value, (int, float)) else None
 
     @property
     def targeted(self) -> bool:
@@ -96,7 +96,7 @@ class Attack:
                 f"the attack {self.name!r} has target={target!r}; it must be None, 'least_likely', 'most_likely' or "
                 "'label+K' with K from 1."
             )
-        changed._check_budget()
+        changed.check()
         return changed
 
     def art_class(self) -> Any:
@@ -179,7 +179,14 @@ class Attack:
             raise SettingsError(f"the attack {self.name!r} has norm={params['norm']!r}; it must be 'inf', 2 or 1.")
         return NORMS[name]
 
-    def _check_budget(self) -> None:
+    def check(self) -> None:
+        """Raise SettingsError for a budget that images in [0, 1] cannot have, or that the steps cannot reach."""
+        numbers = {name: self.params.get(name) for name in ("eps", "eps_step", "max_iter")}
+        for name, value in numbers.items():
+            if isinstance(value, (str, bool)):
+                raise SettingsError(
+                    f"the attack {self.name!r} has {name}={value!r}; write a number, 8/255 and not '8/255'."
+                )
         if self.eps is None:
             return
         if self.norm == "linf" and not 0 < self.eps <= 1:
@@ -189,6 +196,13 @@ class Attack:
             )
         if not 0 < self.eps < math.inf:
             raise SettingsError(f"the attack {self.name!r} has eps={self.eps:g}; a budget is positive and finite.")
+        step, steps = numbers["eps_step"], numbers["max_iter"]
+        # What is not positive is refused by the attack itself, when it is built.
+        if step and steps and 0 < step * steps < self.eps * (1 - 1e-6):
+            raise SettingsError(
+                f"the attack {self.name!r} has eps={self.eps:g}, but {steps} steps of eps_step={step:g} reach only "
+                f"{step * steps:g}: raise eps_step or max_iter with it."
+            )
 
     def _missing(self, error: ImportError) -> AttackError:
         package = (error.name or "").partition(".")[0]

@@ -70,7 +70,10 @@ def craft(
     Raises:
         AttackError: the attack cannot run here, or its output breaks the contract.
         ModelError: the surface does not give logits.
+        SettingsError: a budget that cannot be, or images that the surface does not take.
     """
+    attack.check()
+    _check_fits(surface, split)
     overrides: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
     with frozen(surface), seeded(seed, surface.device), suitable_threads(surface.input_shape, surface.device):
         targets = targets_for(attack, surface, split)
@@ -82,6 +85,19 @@ def craft(
         success, unstable = _judge(surface, split, perturbed)
     provenance = {**_provenance(attack, surface, split, seed), "zero_gradient": share}
     return AdversarialSet(split, perturbed, success, unstable, targets, None, provenance)
+
+
+def _check_fits(surface: Classifier, split: Split) -> None:
+    if surface.input_shape != split.input_shape:
+        raise SettingsError(
+            f"{surface.name!r} takes images of shape {surface.input_shape} (C, H, W), but {split.name} has "
+            f"{split.input_shape}: attack it on the images it was made for."
+        )
+    if surface.num_classes < split.num_classes:
+        raise SettingsError(
+            f"{surface.name!r} gives {surface.num_classes} logits, but {split.name} has {split.num_classes} classes: "
+            "say num_classes as the images have them."
+        )
 
 
 def _judge(surface: Classifier, split: Split, perturbed: Tensor) -> tuple[Tensor, Tensor]:

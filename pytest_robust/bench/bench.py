@@ -7,6 +7,7 @@ twice it makes once: in memory within a session, in the artifact store between s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.crafting import load_or_craft
+from pytest_robust.bench.arguments import check_attack_object, check_evaluated, check_surface
 from pytest_robust.bench.defense import Defense
 from pytest_robust.bench.evaluating import Evaluator
 from pytest_robust.bench.ledger import Event, Ledger, stopwatch
@@ -34,7 +36,7 @@ from pytest_robust.models.recipe_key import recipe_key
 from pytest_robust.models.threads import is_tiny
 from pytest_robust.models.trained import load_or_train
 from pytest_robust.store.artifacts import ArtifactStore
-from pytest_robust.threats.defended import Defended, ThreatModel
+from pytest_robust.threats.defended import Defended, ThreatModel, undefended
 
 #: Seeds are derived from the run's by adding these, so that no two roles share one.
 SURROGATE_SEED = 1_000_003
@@ -48,6 +50,7 @@ class Bench:
         settings: the choices of the run.
         registries: names of data sets, architectures, attacks and defenses; the built-in ones by default.
         progress: told about training; None is silent.
+        profile: sizes and training settings; None is the data set's at the run's scale.
 
     Raises:
         DeviceError: the machine lacks the device that was asked for.
@@ -55,7 +58,11 @@ class Bench:
     """
 
     def __init__(
-        self, settings: Settings | None = None, registries: Registries | None = None, progress: Progress | None = None
+        self,
+        settings: Settings | None = None,
+        registries: Registries | None = None,
+        progress: Progress | None = None,
+        profile: Profile | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.registries = registries or Registries()
@@ -64,6 +71,7 @@ class Bench:
         self.store.check_writable()
         self.ledger = Ledger()
         self._progress = progress
+        self._profile = profile
         self._models: dict[str, Classifier] = {}
         #: Seconds that another process took to train a model which this one has not loaded yet, by its key.
         self._trained_apart: dict[str, float] = {}
@@ -112,7 +120,18 @@ class Bench:
     @property
     def profile(self) -> Profile:
         """Sizes and training settings for the data set at the run's scale."""
-        return profile_for(self.settings.dataset, self.settings.scale)
+        return self._profile or profile_for(self.settings.dataset, self.settings.scale)
+
+    def with_profile(self, **changes: Any) -> Bench:
+        """The same run with fields of its profile changed: a paper's own network, epochs and sizes.
+
+        Data, store, ledger and what is in memory are shared; `classifier` and `surrogate` are the new profile's.
+        """
+        other = Bench(self.settings, self.registries, self._progress, replace(self.profile, **changes))
+        other.store, other.ledger, other._evaluator = self.store, self.ledger, self._evaluator
+        other._models, other._trained_apart = self._models, self._trained_apart
+        other.dataset = self.dataset
+        return other
 
     @cached_property
     def _parts(self) -> tuple[Split, Split | None]:
@@ -179,9 +198,14 @@ class Bench:
 
     def train(self, recipe: Recipe) -> Classifier:
         """The classifier that `recipe` gives: from memory, from the store, or trained now."""
-        architectures = self.registries.architectures
-        key = recipe_key(recipe, architectures, self.device)
+        return self._train(recipe, self._key(recipe))
+
+    def _key(self, recipe: Recipe) -> str:
+        return recipe_key(recipe, self.registries.architectures, self.device)
+
+    def _train(self, recipe: Recipe, key: str) -> Classifier:
         if key not in self._models:
+            architectures = self.registries.architectures
             with stopwatch() as watch:
                 self._models[key], built = load_or_train(recipe, self.store, self.device, architectures, self._progress)
             apart = self._trained_apart.pop(key, None)
@@ -194,15 +218,15 @@ class Bench:
 
         The result is the same as that of `train`, one after the other.
         """
-        architectures = self.registries.architectures
-        by_key = {recipe_key(recipe, architectures, self.device): recipe for recipe in recipes}
+        keys = [self._key(recipe) for recipe in recipes]
+        by_key = dict(zip(keys, recipes, strict=True))
         missing = {k: r for k, r in by_key.items() if k not in self._models and not self.store.holds("model", k)}
         processes = processes_for(len(missing), self.device)
         if processes > 1:
             todo = list(missing)
             built = train_in_parallel(list(missing.values()), self.store.root, self.device, processes, self._progress)
             self._trained_apart.update({todo[i]: seconds for i, seconds in built.items()})
-        return [self.train(recipe) for recipe in recipes]
+        return [self._train(recipe, key) for recipe, key in zip(recipes, keys, strict=True)]
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -262,8 +286,16 @@ class Bench:
         return split.subset(keep, name=f"{split.name}, correctly classified")
 
     def attack(self, surface: Classifier, attack: str | Attack, split: Split | None = None) -> AdversarialSet:
-        """`split` (the test images by default) perturbed by `attack` against `surface`: from the store, or now."""
+        """`split` (the test images by default) perturbed by `attack` against `surface`: from the store, or now.
+
+        Raises:
+            SettingsError: `surface` or `attack` is something else, or they do not fit each other or the images.
+            AttackError: the attack cannot run here, or its output breaks the contract.
+            ModelError: the surface does not give logits.
+        """
+        check_surface(surface)
         chosen = self.attack_named(attack) if isinstance(attack, str) else attack
+        check_attack_object(chosen)
         with stopwatch() as watch:
             adversarial, built = load_or_craft(
                 chosen, surface, split or self.test_split, self.store, seed=self.settings.seed
@@ -271,6 +303,19 @@ class Bench:
         self.ledger.note("crafted" if built else "reused", chosen.title, watch.seconds, n=len(adversarial))
         return adversarial
 
-    def evaluate(self, defended: Defended, images: AdversarialSet | Split | None = None) -> Evaluation:
-        """What `defended` makes of an adversarial set, or of clean images (the test images by default)."""
-        return self._evaluator.evaluate(defended, images if images is not None else self.test_split)
+    def evaluate(self, defended: Defended | Classifier, images: AdversarialSet | Split | None = None) -> Evaluation:
+        """What `defended` makes of an adversarial set, or of clean images (the test images by default).
+
+        A classifier is evaluated as it is, without a defense.
+
+        Raises:
+            SettingsError: `defended` or `images` is something else.
+            DefenseError: a decision breaks the contract.
+
+        Warns:
+            UnreliableEvaluationWarning: the attack shows signs of not having worked, so its figures prove nothing.
+        """
+        chosen = undefended(defended) if isinstance(defended, Classifier) else defended
+        given = images if images is not None else self.test_split
+        check_evaluated(chosen, given)
+        return self._evaluator.evaluate(chosen, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import Tensor
@@ -9,9 +10,11 @@ from torch import Tensor
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.bench.ledger import Ledger, stopwatch
 from pytest_robust.data.split import Split
+from pytest_robust.errors import UnreliableEvaluationWarning
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact, ArtifactStore
+from pytest_robust.store.code import code_fingerprint
 from pytest_robust.store.fingerprint import fingerprint
 from pytest_robust.threats.decision import Decision
 from pytest_robust.threats.defended import Defended, check_decision
@@ -40,13 +43,22 @@ class Evaluator:
         self._known: dict[str, Evaluation] = {}
 
     def evaluate(self, defended: Defended, images: AdversarialSet | Split) -> Evaluation:
-        """The evaluation of `defended` on `images`."""
-        key = fingerprint(["decision", 1, defended.fingerprint, images.fingerprint])
+        """The evaluation of `defended` on `images`.
+
+        Warns:
+            UnreliableEvaluationWarning: what attacked the images shows signs of not having worked.
+        """
+        code = code_fingerprint(defended.decide_batch)
+        key = fingerprint(["decision", 2, defended.name, defended.fingerprint, code, images.fingerprint])
         if key not in self._known:
             with stopwatch() as watch:
                 evaluation = self._evaluate(defended, images, key)
             self._known[key] = evaluation
             self._ledger.note("evaluated", defended.name, watch.seconds, evaluation=evaluation.as_dict())
+            if evaluation.checks:
+                attack = evaluation.settings.get("title", "an attack")
+                text = f"{defended.name} under {attack} is no evidence: {'; '.join(evaluation.checks)}."
+                warnings.warn(UnreliableEvaluationWarning(text), stacklevel=3)
         return self._known[key]
 
     def _evaluate(self, defended: Defended, images: AdversarialSet | Split, key: str) -> Evaluation:

@@ -18,7 +18,7 @@ Kind = Literal["natural", "interpolated", "adversarial"]
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Labelled images.
 
@@ -45,6 +45,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __repr__(self) -> str:
+        """Name, size and shape, and not the pixels."""
+        return f"Split({self.name}: {len(self)} {self.kind} images {self.input_shape}, {self.num_classes} classes)"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

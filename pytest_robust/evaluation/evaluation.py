@@ -14,7 +14,7 @@ from pytest_robust.evaluation.rate import Rate
 from pytest_robust.threats.decision import Decision
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """Decisions on N images with known labels.
 
@@ -40,6 +40,14 @@ class Evaluation:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def __repr__(self) -> str:
+        """What a failed assertion shows: the rates, and not the tensors behind them."""
+        attack = self.settings.get("title")
+        parts = [self.defense, *([str(attack)] if attack else []), f"accuracy {self.accuracy}"]
+        if bool(self.decision.rejected.any()):
+            parts.append(f"rejection {self.rejection}")
+        return f"Evaluation({', '.join([*parts, *self.checks])})"
 
     @property
     def correct(self) -> Tensor:

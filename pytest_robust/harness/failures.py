@@ -31,6 +31,7 @@ def mend(
     if isinstance(excinfo.value, MissingDataError) and not session.options.strict_data:
         report.outcome = "skipped"
         report.longrepr = (*_location(item), f"Skipped: {excinfo.value}")
+        report.robust_missing = str(excinfo.value)  # type: ignore[attr-defined]  # the summary says it once
     elif not item.config.getoption("fulltrace"):
         report.longrepr = _message(item, excinfo)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,9 +49,14 @@ class Records:
     def __init__(self) -> None:
         self._claims: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
         self.events: list[dict[str, Any]] = []
+        #: What was missing, and how many tests were skipped for it.
+        self.missing: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add what a report carries; a test that is run again replaces the claims of its earlier run."""
+        missing: str | None = getattr(report, "robust_missing", None)
+        if missing is not None:
+            self.missing[missing] += 1
         carried: dict[str, Any] | None = getattr(report, "robust", None)
         if carried is None:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def summarise(reporter: pytest.TerminalReporter, session: RobustSession) -> None
     from pytest_robust.reports.spending import spent_sentence
     from pytest_robust.reports.summary import claims_table, verdict_counts
 
-    sentences = [*([verdict_counts(claims)] if claims else []), spent_sentence(events)]
+    sentences = [*([verdict_counts(claims)] if claims else []), spent_sentence(events), *_not_run(session)]
     if verbosity < 0:
         reporter.write_line(f"robust: {'; '.join(sentences)}")
         return
@@ -65,6 +66,16 @@ def summarise(reporter: pytest.TerminalReporter, session: RobustSession) -> None
         reporter.write_line("")
     for sentence in sentences:
         reporter.write_line(sentence)
+
+
+def _not_run(session: RobustSession) -> list[str]:
+    """What was skipped because files are missing, which pytest itself says under ``-rs`` only; where the report is."""
+    missing = [
+        f"{count} {'test was' if count == 1 else 'tests were'} NOT RUN: {reason}"
+        for reason, count in session.records.missing.items()
+    ]
+    report = session.options.report
+    return [*missing, *([f"report: {report / 'results.json'}"] if report is not None else [])]
 
 
 def write_report(session: RobustSession) -> None:
@@ -83,6 +94,9 @@ def write_report(session: RobustSession) -> None:
         "scale": options.scale,
         "device": options.device,
         "seed": options.seed,
+        # Sums depend on their order, so figures of large networks can differ with the number of threads.
+        "cpus": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
         "defenses": list(options.defense),
         "attacks": list(options.attack),
     }

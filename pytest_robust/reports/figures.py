@@ -68,7 +68,7 @@ def draw_decision_regions(
     return save_figure(figure, path)
 
 
-def draw_feature_spaces(path: Path, spaces: Mapping[str, Mapping[str, Tensor]], labels: Tensor) -> Path:
+def draw_feature_spaces(path: Path, where: str, spaces: Mapping[str, Mapping[str, Tensor]], labels: Tensor) -> Path:
     """Penultimate features of clean and adversarial images, one panel a network, projected on the plane.
 
     The plane is spanned by the first two principal components of the clean images' features, so that adversarial
@@ -76,10 +76,13 @@ def draw_feature_spaces(path: Path, spaces: Mapping[str, Mapping[str, Tensor]], 
 
     Args:
         path: PNG file to write.
+        where: data set and scale, for the title.
         spaces: by network title; each maps the name of an image set ("clean" first) to features (N, F).
         labels: int64 (N,): true classes of the clean images, for their colours.
     """
-    figure, axes = _panels(len(spaces), "Penultimate features of clean and adversarial images (paper: Figure 4)")
+    figure, axes = _panels(
+        len(spaces), f"Penultimate features of clean and adversarial images, {where} (paper: Figure 4)"
+    )
     markers = {"clean": "o", "fgsm": "x", "fgsm_targeted": "+"}
     for axis, (title, sets) in zip(axes, spaces.items(), strict=True):
         clean = sets["clean"].cpu().double()
@@ -89,12 +92,12 @@ def draw_feature_spaces(path: Path, spaces: Mapping[str, Mapping[str, Tensor]], 
             flat = ((features.cpu().double() - centre) @ basis.T).numpy()
             if name == "clean":
                 colour: Any = np.asarray(COLOURS)[labels.numpy() % len(COLOURS)]
-                axis.scatter(flat[:, 0], flat[:, 1], s=9, c=colour, marker="o", alpha=0.8, linewidths=0)
+                # Over the adversaries, whose marks are larger and would hide them.
+                axis.scatter(flat[:, 0], flat[:, 1], s=12, c=colour, marker="o", linewidths=0, zorder=3)
             else:
                 shade = "black" if name == "fgsm" else "#d62728"
-                axis.scatter(
-                    flat[:, 0], flat[:, 1], s=14, c=shade, marker=markers.get(name, "."), label=name, linewidths=0.7
-                )
+                mark = markers.get(name, ".")
+                axis.scatter(flat[:, 0], flat[:, 1], s=16, c=shade, marker=mark, label=name, linewidths=0.6, alpha=0.45)
         axis.set_title(title, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])

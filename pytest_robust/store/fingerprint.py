@@ -58,10 +58,15 @@ def source_fingerprint(obj: Any) -> str:
         path = None
     if path is None or not Path(path).is_file():
         return fingerprint(f"{getattr(obj, '__module__', '')}.{getattr(obj, '__qualname__', repr(type(obj)))}")
-    return _file_fingerprint(path, Path(path).stat().st_mtime_ns)
+    return file_fingerprint(path)
 
 
-@functools.lru_cache(maxsize=256)
+def file_fingerprint(path: Path | str) -> str:
+    """SHA-256 of a file; read once for as long as it is not touched."""
+    return _file_fingerprint(str(path), Path(path).stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
 def _file_fingerprint(path: str, _mtime_ns: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pytest_robust.errors import DefenseError, SettingsError
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.store.fingerprint import fingerprint
 from pytest_robust.threats.decision import Decision
 
 
@@ -23,7 +24,7 @@ class ThreatModel(StrEnum):
     ADAPTIVE = "adaptive"  #: the defended model, with the defense in the attacker's loss
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Defended:
     """A defended model: what it decides, and what an attacker may differentiate.
 
@@ -46,6 +47,10 @@ class Defended:
     device: torch.device
     fingerprint: str
     networks: Mapping[str, Classifier] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """The name and what it shows to attackers."""
+        return f"Defended({self.name}, surfaces: {', '.join(sorted(map(str, self.surfaces)))})"
 
     @torch.no_grad()
     def decide(self, x: Tensor, batch_size: int = 512) -> Decision:
@@ -79,6 +84,28 @@ class Defended:
                 f"the defense {self.name!r} has no surface for the threat model {str(threat_model)!r}; it offers: "
                 f"{offered or 'none'}."
             ) from None
+
+
+def undefended(classifier: Classifier, name: str | None = None) -> Defended:
+    """A classifier as it is, for evaluation: it never rejects, and every attacker may differentiate it.
+
+    The score is one minus the largest softmax probability (Hendrycks & Gimpel 2017, the usual baseline detector).
+    """
+
+    def decide(x: Tensor) -> Decision:
+        logits = classifier.logits_of(x, len(x))
+        score = 1 - logits.softmax(1).amax(1)
+        return Decision(logits.argmax(1), torch.zeros(len(x), dtype=torch.bool, device=x.device), score)
+
+    return Defended(
+        name=name or classifier.name,
+        num_classes=classifier.num_classes,
+        decide_batch=decide,
+        surfaces=dict.fromkeys((ThreatModel.GRAY_BOX, ThreatModel.WHITE_BOX, ThreatModel.ADAPTIVE), classifier),
+        device=classifier.device,
+        fingerprint=fingerprint(["undefended", classifier.fingerprint]),
+        networks={"network": classifier},
+    )
 
 
 def check_decision(decision: Decision, n: int, num_classes: int, name: str) -> None:

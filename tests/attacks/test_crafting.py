@@ -230,7 +230,7 @@ WARM = textwrap.dedent(
         attacks.get(name).title
     attacks.get("apgd").configured(eps=0.2, max_iter=7, nb_random_init=2, target="most_likely")
     attacks.get("cw_l2").configured(confidence=20.0, batch_size=8)
-    attack = attacks.get("pgd").configured(eps=0.2, max_iter=3, norm=2)
+    attack = attacks.get("pgd").configured(eps=0.2, eps_step=0.1, max_iter=3, norm=2)
     made, built = load_or_craft(attack, toy_classifier(), toy_split(6), ArtifactStore(sys.argv[1]), seed=0)
     print(built, any(name.partition(".")[0] == "art" for name in sys.modules), made.fingerprint)
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from xml.etree import ElementTree
 
 import pytest
@@ -78,7 +79,8 @@ def test_results_json_holds_claims_settings_and_what_was_spent(pytester, suite, 
     assert set(results) == {"schema", "claims", "evaluations", "settings", "versions", "spent"}
     assert [c["claim"] for c in results["claims"]] == ["1A", "1B", "1C", "1D", "1E", "3A", "3B", "2"]
     assert results["claims"][1]["test"] == "test_it.py::test_fails"
-    assert results["settings"] == {
+    machine = {"cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", "")}
+    assert results["settings"] == machine | {
         "dataset": "digits", "scale": "quick", "device": "cpu", "seed": 3, "defenses": ["wall"], "attacks": [],
     }  # fmt: skip
     assert (results["spent"]["models_trained"], results["spent"]["training_seconds"]) == (1, 2.0)

@@ -1,0 +1,56 @@
+"""What a user may hand to the bench by mistake, and the sentence that says what to hand it instead."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.attacks.attack import Attack
+from pytest_robust.data.split import Split
+from pytest_robust.errors import SettingsError
+from pytest_robust.models.classifier import Classifier
+from pytest_robust.threats.defended import Defended
+
+WRAP = "wrap it: pytest_robust.Classifier(network, num_classes=10, input_shape=(1, 28, 28))"
+
+
+def check_surface(surface: object) -> None:
+    """Raise SettingsError unless `surface` is what an attacker can differentiate."""
+    if isinstance(surface, Classifier):
+        return
+    if isinstance(surface, Defended):
+        raise SettingsError(
+            f"an attack needs a surface of {surface.name!r}, not the defended model: write bench.surface(defended, "
+            "'adaptive'), or another threat model."
+        )
+    if isinstance(surface, nn.Module):
+        raise SettingsError(f"an attack needs a Classifier, not a bare {type(surface).__name__}: {WRAP}.")
+    raise SettingsError(
+        f"an attack needs a Classifier to attack, not {surface!r}: bench.classifier, bench.surrogate, or "
+        "bench.surface(defended, 'adaptive')."
+    )
+
+
+def check_attack_object(attack: object) -> None:
+    """Raise SettingsError unless `attack` is one of the registered kind."""
+    if not isinstance(attack, Attack):
+        raise SettingsError(
+            f"an attack is a registered name or a pytest_robust.Attack, not a {type(attack).__name__}: for one of "
+            "ART's classes write 'art:NAME', with parameters bench.attack_named('art:NAME', eps=0.1)."
+        )
+
+
+def check_evaluated(defended: object, images: object) -> None:
+    """Raise SettingsError unless a defended model is to be evaluated on images with labels."""
+    if isinstance(defended, nn.Module):
+        raise SettingsError(f"a bare {type(defended).__name__} cannot be evaluated: {WRAP}.")
+    if not isinstance(defended, Defended):
+        raise SettingsError(
+            f"only a defended model or a Classifier can be evaluated, not {defended!r}: bench.defend('dustbin') gives "
+            "one."
+        )
+    if not isinstance(images, (AdversarialSet, Split)):
+        raise SettingsError(
+            f"{defended.name!r} is evaluated on a Split or an AdversarialSet, not on a {type(images).__name__}: "
+            "bench.attack(...) and bench.test_split give them."
+        )

@@ -1,0 +1,27 @@
+"""A bench with another profile: its own network and sizes, the same run otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytest_robust.bench.bench import Bench
+
+
+def test_it_has_its_own_network_and_sizes_and_leaves_the_run_as_it_was(make_bench: Callable[..., Bench]) -> None:
+    run = make_bench()
+    before = run.profile
+    paper = run.with_profile(architecture="mlp", epochs=1, test_images=30, train_images=100)
+    assert paper.recipe().settings != run.recipe().settings
+    assert (len(paper.train_split), len(paper.test_split)) == (100, 30)
+    assert paper.classifier.fingerprint != run.classifier.fingerprint
+    assert run.profile == before
+    assert paper.dataset is run.dataset
+
+
+def test_what_it_spends_is_the_runs(make_bench: Callable[..., Bench]) -> None:
+    run = make_bench()
+    paper = run.with_profile(epochs=1)
+    trained = paper.train(run.recipe(architecture="mlp", epochs=1))
+    assert run.ledger.count("trained") + run.ledger.count("loaded") == 1
+    assert run.train(run.recipe(architecture="mlp", epochs=1)) is trained
+    assert paper.evaluate(paper.defend("none")).accuracy.n == run.evaluate(run.defend("none")).accuracy.n
