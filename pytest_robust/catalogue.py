@@ -28,6 +28,12 @@ ARCHITECTURES = {
     "vgg16": "pytest_robust.models.convnets:vgg16",
     "small_cnn": "pytest_robust.models.convnets:small_cnn",
     "mlp": "pytest_robust.models.convnets:mlp",
+    "ensemble_cifar": "pytest_robust.models.ensemble_networks:ensemble_cifar",
+    "ensemble_digits": "pytest_robust.models.ensemble_networks:ensemble_digits",
+    "mismatch_cnn": "pytest_robust.models.mismatch_networks:mismatch_cnn",
+    "mismatch_cnn_digits": "pytest_robust.models.mismatch_networks:mismatch_cnn_digits",
+    "mismatch_mlp": "pytest_robust.models.mismatch_networks:mismatch_mlp",
+    "resnet50_cifar": "pytest_robust.models.mismatch_networks:resnet50_cifar",
 }
 
 ATTACKS = {
@@ -85,6 +91,7 @@ class Registries:
             "pytest_robust.architectures",
             {
                 "torchvision:": "pytest_robust.models.torchvision_models:architecture",
+                "ensemble_variant:": "pytest_robust.models.ensemble_networks:variant",
             },
         )
     )

@@ -1,0 +1,139 @@
+"""The ensembles paper's study: four kinds of ensemble, two rivals and their combinations, under two gradients."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from study import PaperStudy
+
+from pytest_robust.attacks.attack import Attack
+from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.defense import Defense
+from pytest_robust.bench.hardening import network_alone
+from pytest_robust.claims.paper import Paper
+from pytest_robust.defenses.adversarial_training import AdversarialTraining
+from pytest_robust.defenses.distillation import Distillation
+from pytest_robust.defenses.ensemble import Ensemble
+from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.models.recipe import Recipe
+from pytest_robust.threats.defended import Defended, ThreatModel
+
+PAPER = Paper.read(Path(__file__).parent / "claims" / "ensembles.toml")
+#: How the members of an ensemble are made to differ: the rows of Table 2.
+METHODS = ("random_init", "mixed", "bagging", "noise")
+#: The rows of Table 4, under the names of the figures' file.
+COMPARED = (
+    "bagging",
+    "adversarial_training",
+    "distillation",
+    "bagging_adversarial_training",
+    "bagging_distillation",
+)
+ATTACKS = ("fgsm", "bim")
+#: The gradient of one member, and the mean of all members' gradients.
+GRADIENTS = ("grad_1", "grad_2")
+
+
+class EnsemblesStudy(PaperStudy):
+    """Everything that the paper's claims look at, made when first asked for.
+
+    Accuracies are on all test images, as the paper's are. "Single" is the first member of the ensemble, the one whose
+    gradient Grad. 1 is.
+
+    Args:
+        bench: data, training, attacks and evaluation; the study takes the paper's network and epochs instead of the
+            profile's, every epoch of them, and plain images.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        settings = bench.settings
+        sizes: dict[str, Any] = PAPER.data["scale"][settings.scale]
+        self._sizes: dict[str, Any] = sizes.get(settings.dataset, sizes["any"])
+        plain = {"patience": None, "augmentation": "none", "schedule": "constant"}
+        network = PAPER.setup(settings.dataset, "network")
+        super().__init__(bench.with_profile(**{**plain, **network, **self._sizes["profile"]}), PAPER)
+        self._singles: dict[str, Defended] = {}
+        self._evaluated: dict[tuple[str, ...], Evaluation] = {}
+
+    def defense(self, name: str) -> Defense:
+        """A row of Table 2 or Table 4."""
+        rivals = {"adversarial_training": AdversarialTraining(), "distillation": Distillation()}
+        if name in rivals:
+            return rivals[name]
+        base = rivals.get(name.removeprefix("bagging_"))
+        return Ensemble("bagging" if base else name, self._sizes["members"], base=base)
+
+    def title(self, name: str) -> str:
+        """How reports call it."""
+        return self.defense(name).title
+
+    def defended(self, name: str) -> Defended:
+        """It, trained."""
+        return self._trained.defend(self.defense(name))
+
+    def single(self, method: str) -> Defended:
+        """The first member of an ensemble, alone."""
+        if method not in self._singles:
+            member, title = self.defended(method).networks["member_1"], f"{self.title(method)}, member 1"
+            self._singles[method] = network_alone(title, member, self.bench)
+        return self._singles[method]
+
+    @cached_property
+    def _trained(self) -> Bench:
+        """The bench, with all networks trained: at the same time, but for the students, who need their teachers."""
+        bench, adversarial, distilled = self.bench, AdversarialTraining(), Distillation()
+        apart = [recipe for method in ("random_init", "mixed", "noise") for recipe in self._plain(method)]
+        taught = [*self._plain("bagging"), bench.recipe(name=distilled.title)]
+        hardened = [*adversarial.harden(taught[:-1], bench), adversarial.recipe(bench)]
+        bench.train_all([*hardened, *apart, *taught, *distilled.teachers(taught)])
+        bench.train_all(distilled.harden(taught, bench))
+        return bench
+
+    def _plain(self, method: str) -> list[Recipe]:
+        return Ensemble(method, self._sizes["members"]).plain_recipes(self.bench)
+
+    def attack(self, name: str) -> Attack:
+        """A registered attack with the paper's parameters."""
+        settings = self.bench.settings
+        return self.bench.attack_named(name, **PAPER.attack_params(settings.dataset, settings.scale, name))
+
+    def clean(self, name: str) -> Evaluation:
+        """What a defense makes of the clean test images."""
+        return self.bench.evaluate(self.defended(name))
+
+    def clean_single(self, method: str) -> Evaluation:
+        """What the first member makes of the clean test images."""
+        return self.bench.evaluate(self.single(method))
+
+    def under(self, name: str, attack: str, gradient: str = "grad_2") -> Evaluation:
+        """What a defense makes of an attack with Grad. 1 or Grad. 2; one that is no ensemble has its own gradient."""
+        defended = self.defended(name)
+        return self._against(defended, attack, gradient if gradient in defended.surfaces else ThreatModel.WHITE_BOX)
+
+    def under_single(self, method: str, attack: str) -> Evaluation:
+        """What the first member makes of an attack with its own gradient."""
+        return self._against(self.single(method), attack, ThreatModel.WHITE_BOX)
+
+    def _against(self, defended: Defended, attack: str, surface: str) -> Evaluation:
+        key = (defended.name, attack, surface)
+        if key not in self._evaluated:
+            made = self.bench.attack(defended.surface(surface), self.attack(attack))
+            self._evaluated[key] = self.bench.evaluate(defended, made)
+        return self._evaluated[key]
+
+    def under_adaptive(self, name: str) -> Evaluation:
+        """What a defense makes of PGD on itself: of an ensemble, on its mean probability."""
+        defended = self.defended(name)
+        images = self.bench.test_split.sample(self._sizes["adaptive_images"], self.bench.settings.seed)
+        surface = self.bench.surface(defended, ThreatModel.ADAPTIVE)
+        return self.bench.evaluate(defended, self.bench.attack(surface, self.attack("pgd"), images))
+
+    def member_accuracies(self, method: str, attack: str | None = None) -> list[float]:
+        """Of every member alone, on clean images or under an attack with its own gradient."""
+        split, members = self.bench.test_split, self.defended(method).networks.values()
+        if attack is None:
+            return [float((member.predict(split.x) == split.y).float().mean()) for member in members]
+        chosen = self.attack(attack)
+        return [1 - float(self.bench.attack(member, chosen).success.float().mean()) for member in members]

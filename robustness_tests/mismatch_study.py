@@ -1,0 +1,220 @@
+"""The decision-mismatch paper's study: its networks, its seven attacks, and what detectors make of them.
+
+Every attack's detector data are made from the same training images, which are cut into folds once. A detector trained
+on one attack answers about another attack's images of the fold that it was not trained on: so no original is ever in
+both, every image counts, and Table III is the diagonal of Figure 5. (The paper draws its images anew for each attack,
+and does not say whether the draws overlap.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from study import PaperStudy
+from torch import Tensor
+
+from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.attacks.attack import Attack
+from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.held_out import training_and_held_out
+from pytest_robust.claims.paper import Paper
+from pytest_robust.data.split import Split
+from pytest_robust.defenses.feature_squeezing import FeatureSqueezing
+from pytest_robust.defenses.mismatch import AttackedImages, Mismatch, attacked_images, detector_images, features_of
+from pytest_robust.evaluation.detectors import Detection
+from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.evaluation.mean import Mean, paired_mean_difference
+from pytest_robust.evaluation.perturbation_stats import PerturbationStats
+from pytest_robust.evaluation.rate import Rate
+from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.detectors import Detector, detector_factory
+from pytest_robust.store.artifacts import Artifact
+from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
+from pytest_robust.threats.defended import Defended, ThreatModel
+
+PAPER = Paper.read(Path(__file__).parent / "claims" / "mismatch.toml")
+#: Registered names, in the order of Figure 5: FGSM, IGSM, JSMA, DeepFool; blur, Gaussian noise, salt and pepper.
+GRADIENT = ("fgsm_smallest", "bim_smallest", "jsma", "deepfool")
+DEGRADATIONS = ("gaussian_blur", "gaussian_noise", "salt_and_pepper")
+ATTACKS = (*GRADIENT, *DEGRADATIONS)
+#: Added to the run's seed, so that folds share no random numbers with the choice of images.
+FOLD_SEED = 6_000_003
+
+
+class MismatchStudy(PaperStudy):
+    """Everything that the paper's claims look at, made when first asked for.
+
+    Args:
+        bench: data, training, attacks and evaluation.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench, PAPER)
+        self.defense = Mismatch()
+        self._data: dict[str, AttackedImages] = {}
+
+    @property
+    def dataset(self) -> str:
+        """Name of the run's data set."""
+        return self.bench.settings.dataset
+
+    @cached_property
+    def networks(self) -> tuple[Classifier, Classifier]:
+        """Network 1 and network 2."""
+        return self.defense.networks(self.bench)
+
+    @cached_property
+    def images(self) -> Split:
+        """The training images that detectors are trained and tested on."""
+        return detector_images(self.bench)
+
+    def attack(self, name: str) -> Attack:
+        """A registered attack with this paper's parameters."""
+        settings = self.bench.settings
+        return self.bench.attack_named(name, **PAPER.attack_params(settings.dataset, settings.scale, name))
+
+    def data(self, attack: str) -> AttackedImages:
+        """The images of the detector, some of them attacked."""
+        if attack not in self._data:
+            self._data[attack] = attacked_images(self.bench, self.networks, self.attack(attack), self.images)
+        return self._data[attack]
+
+    @cached_property
+    def features(self) -> dict[str, Tensor]:
+        """What the detector sees of each attack's data."""
+        return {attack: features_of(self.networks, self.data(attack).x, self.defense.answers) for attack in ATTACKS}
+
+    @cached_property
+    def answers(self) -> dict[tuple[str, str], Detection]:
+        """What detectors say, by the attack that they were trained on and the attack that they are asked about."""
+        attacked = {attack: self.data(attack).attacked for attack in ATTACKS}
+        folds = PAPER.setup(self.dataset, "detection")["folds"]
+        fold = folds_of(len(self.images), folds, self.bench.settings.seed + FOLD_SEED)
+        causes = [
+            source_fingerprint(type(self)),
+            [self.defense.detector, source_fingerprint(detector_factory(self.defense.detector))],
+            version("scikit-learn"),
+            [self.features, attacked, fold],
+        ]
+
+        def build() -> Artifact:
+            return Artifact({"score": cross_fitted(self.defense.detector, self.features, attacked, fold)}, {})
+
+        artifact, _ = self.bench.store.get_or_build("detection", fingerprint(causes), build)
+        scores = artifact.tensors["score"]
+        return {
+            (trained, tested): Detection(attacked[tested], scores[i, j] > 0, scores[i, j], fold)
+            for i, trained in enumerate(ATTACKS)
+            for j, tested in enumerate(ATTACKS)
+        }
+
+    def under_cross_validation(self, attack: str) -> Detection:
+        """Table III: answers of detectors trained on the other folds of the same attack's data."""
+        return self.answers[attack, attack]
+
+    @property
+    def generalisation(self) -> Tensor:
+        """Figure 5: accuracies, float64 (7, 7), by attack trained on and attack tested on; NaN on the diagonal."""
+        rows = [[self.answers[a, b].accuracy.value if a != b else torch.nan for b in ATTACKS] for a in ATTACKS]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    @property
+    def papers_generalisation(self) -> Tensor:
+        """The paper's Figure 5, or 6, as `generalisation`."""
+        rows = PAPER.data["figures"][PAPER.like(self.dataset)]["generalisation"]
+        return torch.tensor([rows[attack] for attack in ATTACKS], dtype=torch.float64)
+
+    def gradient_over_degradation(self) -> Mean:
+        """Mean off-diagonal accuracy of the gradient-trained rows minus that of the others, paired on originals."""
+        gradient, degradation = (self._right_elsewhere(rows) for rows in (GRADIENT, DEGRADATIONS))
+        return paired_mean_difference(gradient, degradation)
+
+    def _right_elsewhere(self, rows: tuple[str, ...]) -> Tensor:
+        cells = [self.answers[a, b].correct for a in rows for b in ATTACKS if a != b]
+        return torch.stack(cells).double().mean(0)
+
+    # -- Table II --------------------------------------------------------------------------------------------------
+
+    def adversaries(self, attack: str) -> AdversarialSet:
+        """Test images attacked on network 1; the same ones by every attack."""
+        network = self.networks[0]
+        sample = self.bench.test_sample(PAPER.setup(self.dataset, "table2")["images"])
+        return self.bench.attack(network, self.attack(attack), self.bench.correctly_classified(network, sample))
+
+    @cached_property
+    def perturbations(self) -> dict[str, PerturbationStats]:
+        """Success and size of every attack."""
+        return {attack: PerturbationStats.of(self.adversaries(attack)) for attack in ATTACKS}
+
+    # -- feature squeezing beside it ---------------------------------------------------------------------------------
+
+    @cached_property
+    def squeezing(self) -> tuple[Defended, Defended]:
+        """Feature squeezing around network 1 and around network 2."""
+        _, held_out = training_and_held_out(self.bench)
+        first, second = (FeatureSqueezing().around(self.bench, network, held_out) for network in self.networks)
+        return first, second
+
+    def detection_rates(self, attack: str) -> dict[str, tuple[Rate, Rate]]:
+        """Table IV: share of attacked images that are detected, and of clean ones, by defense, on the same images.
+
+        Feature squeezing guards the network that an image was attacked on; of a clean image, network 1.
+        """
+        data, proposed = self.data(attack), self.under_cross_validation(attack).predicted
+        guards = [self.bench.evaluate(guard, self._as_split(attack)) for guard in self.squeezing]
+        squeezed = torch.where(data.network == 1, *(g.decision.rejected for g in reversed(guards)))
+        return {
+            name: (Rate.of(detected[data.attacked]), Rate.of(detected[~data.attacked]))
+            for name, detected in (("mismatch", proposed), ("feature_squeezing", squeezed))
+        }
+
+    def _as_split(self, attack: str) -> Split:
+        x = self.data(attack).x
+        return Split(x, self.images.y, self.images.num_classes, f"{attack}, some clean", "adversarial")
+
+    # -- beside the paper ---------------------------------------------------------------------------------------------
+
+    def guarded(self, defense: str) -> Defended:
+        """The defense as users get it; feature squeezing around network 1, so that both name the same labels."""
+        return self.bench.defend(self.defense) if defense == "mismatch" else self.squeezing[0]
+
+    def under_pgd(self, defense: str, threat_model: ThreatModel) -> Evaluation:
+        """What a defense makes of test images attacked with PGD on one of its surfaces."""
+        defended = self.guarded(defense)
+        made = self.bench.attack(defended.surface(threat_model), self.attack("pgd"))
+        return self.bench.evaluate(defended, made)
+
+    def embedded(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Figure 4: raw images and features of the same images, and which are attacked."""
+        setup = PAPER.setup(self.dataset, "embedding")
+        data = self.data(setup["attack"])
+        spaces = {"raw images": data.x.flatten(1), "answers of both networks": self.features[setup["attack"]]}
+        return spaces, data.attacked
+
+
+def folds_of(n: int, folds: int, seed: int) -> Tensor:
+    """The fold of each of n images, int64 of shape (n,), at random and of sizes that differ by one at most."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)) % folds
+
+
+def cross_fitted(detector: str, features: Mapping[str, Tensor], attacked: Mapping[str, Tensor], fold: Tensor) -> Tensor:
+    """Scores, float32 of shape (T, T, N): of entry i in set j, by a detector trained on set t without i's fold.
+
+    Args:
+        detector: name of a factory.
+        features: float (N, F) by set; row i is made from original i in every set.
+        attacked: bool (N,) by set.
+        fold: int64 of shape (N,).
+    """
+    scores = torch.zeros(len(features), len(features), len(fold))
+    for number in fold.unique().tolist():
+        held = fold == number
+        asked = torch.cat([rows[held] for rows in features.values()])
+        for t, name in enumerate(features):
+            trained = Detector(detector, features[name][~held], attacked[name][~held])
+            scores[t, :, held] = trained.score(asked).view(len(features), -1)
+    return scores
