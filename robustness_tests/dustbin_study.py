@@ -88,7 +88,8 @@ class DustbinStudy(PaperStudy):
         settings, defended = self.bench.settings, self.defended(variant)
         attack = self.bench.attack_named("pgd", **PAPER.attack_params(settings.dataset, settings.scale, "pgd"))
         surface = self.bench.surface(defended, ThreatModel.ADAPTIVE)
-        return self.bench.evaluate(defended, self.bench.attack(surface, attack, self.attacked))
+        images = self.attacked.sample(PAPER.data["scale"][settings.scale]["adaptive_images"], settings.seed)
+        return self.bench.evaluate(defended, self.bench.attack(surface, attack, images))
 
     def clean(self, variant: str) -> Evaluation:
         """What a network makes of the clean test images."""
