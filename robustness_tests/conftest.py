@@ -9,6 +9,7 @@ import pytest
 from pytest_robust.bench.bench import Bench
 from pytest_robust.claims.paper import Paper
 from pytest_robust.harness.selection import subject_of
+from pytest_robust.harness.verdicts import ClaimFailed
 
 CLAIMS = Path(__file__).parent / "claims"
 
@@ -26,8 +27,9 @@ def contradicted(request: pytest.FixtureRequest) -> None:
         "claim": subject.claim,
         "dataset": bench.settings.dataset,
         "scale": bench.settings.scale,
+        "seed": bench.settings.seed,
     }
     reason = Paper.read(CLAIMS / f"{subject.paper}.toml").contradiction(**where)
     if reason is not None:
-        # Only a failed claim is expected: missing data or a bug must not pass for a contradiction.
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True, raises=pytest.fail.Exception))
+        # Only a failed claim is expected: missing data, a bug or an attack that did not work must not pass for one.
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True, raises=ClaimFailed))

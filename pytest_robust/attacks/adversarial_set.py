@@ -109,6 +109,7 @@ class AdversarialSet:
                 "attack": first.attack,
                 # The worst part speaks for the whole: a check on one of them must not be averaged away.
                 "zero_gradient": max(s.provenance.get("zero_gradient", 0.0) for s in sets),
+                "weakest_part": min((float(s.success.float().mean()) for s in sets if len(s)), default=0.0),
                 "budget": first.provenance.get("budget", "none"),
                 "joined": [s.provenance for s in sets],
             },

@@ -32,11 +32,18 @@ def check_surface(surface: object) -> None:
 
 
 def check_attack_object(attack: object) -> None:
-    """Raise SettingsError unless `attack` is one of the registered kind."""
+    """Raise SettingsError unless `attack` is one of the registered kind, whose steps can reach its budget."""
     if not isinstance(attack, Attack):
         raise SettingsError(
             f"an attack is a registered name or a pytest_robust.Attack, not a {type(attack).__name__}: for one of "
             "ART's classes write 'art:NAME', with parameters bench.attack_named('art:NAME', eps=0.1)."
+        )
+    step, steps = attack.params.get("eps_step"), attack.params.get("max_iter")
+    # Whoever raises the budget alone would see the old budget's figures under the new one's name.
+    if attack.eps and step and steps and 0 < step * steps < attack.eps * (1 - 1e-6):
+        raise SettingsError(
+            f"the attack {attack.name!r} has eps={attack.eps:g}, but {steps} steps of eps_step={step:g} reach only "
+            f"{step * steps:g}: raise eps_step or max_iter with it."
         )
 
 

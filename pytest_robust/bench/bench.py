@@ -75,7 +75,7 @@ class Bench:
         self._models: dict[str, Classifier] = {}
         #: Seconds that another process took to train a model which this one has not loaded yet, by its key.
         self._trained_apart: dict[str, float] = {}
-        self._defended: dict[str, Defended] = {}
+        self._defended: dict[tuple[type[Defense], str], Defended] = {}
         self._evaluator = Evaluator(self.store, self.ledger)
 
     # -- data ----------------------------------------------------------------------------------------------------
@@ -256,14 +256,16 @@ class Bench:
             DefenseError: it does not give a `Defended`.
         """
         chosen: Defense = self.registries.defenses.get(defense)() if isinstance(defense, str) else defense
-        if chosen.title not in self._defended:
+        # By class and parameters: two classes can share a title, and so can two numbers that print alike.
+        key = type(chosen), repr(sorted(chosen.parameters.items()))
+        if key not in self._defended:
             defended = chosen.fit(self)
             if not isinstance(defended, Defended):
                 raise DefenseError(
                     f"the defense {chosen.title!r}: fit must return a Defended, not {type(defended).__name__}."
                 )
-            self._defended[chosen.title] = defended
-        return self._defended[chosen.title]
+            self._defended[key] = defended
+        return self._defended[key]
 
     def surface(self, defended: Defended, threat_model: ThreatModel | str) -> Classifier:
         """What an attacker differentiates: the surrogate under `transfer`, else a surface of `defended`.
@@ -298,7 +300,7 @@ class Bench:
         check_attack_object(chosen)
         with stopwatch() as watch:
             adversarial, built = load_or_craft(
-                chosen, surface, split or self.test_split, self.store, seed=self.settings.seed
+                chosen, surface, self.test_split if split is None else split, self.store, seed=self.settings.seed
             )
         self.ledger.note("crafted" if built else "reused", chosen.title, watch.seconds, n=len(adversarial))
         return adversarial

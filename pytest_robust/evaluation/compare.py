@@ -104,16 +104,22 @@ def paired_difference(
 
 
 def first_greater(difference: PairedDifference) -> Judgement:
-    """Whether the first rate is greater: exact McNemar test, one-sided at half of 1 − confidence each way."""
+    """Whether the first rate is greater: exact McNemar test, one-sided at half of 1 − confidence each way.
+
+    Where several entries share an original, the interval of the difference must agree with the test.
+    """
     alpha = (1 - difference.confidence) / 2
 
     def decided(d: object) -> bool:
         assert isinstance(d, PairedDifference)
         return min(d.p_first_greater, d.p_second_greater) <= alpha
 
-    if difference.p_first_greater <= alpha:
+    # Where entries share originals the test counts originals by their majority, which can differ from the rates: a
+    # verdict then needs the rates' own interval as well.
+    votes = difference.votes is not None
+    if difference.p_first_greater <= alpha and not (votes and difference.lower <= 0):
         return Judgement(Verdict.HOLDS)
-    if difference.p_second_greater <= alpha:
+    if difference.p_second_greater <= alpha and not (votes and difference.upper >= 0):
         return Judgement(Verdict.FAILS, f"the order is reversed (exact McNemar p = {difference.p_second_greater:.2g})")
     enough = images_needed(difference, decided) if difference.discordant[0] != difference.discordant[1] else None
     reason = (

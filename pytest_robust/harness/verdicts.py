@@ -17,6 +17,10 @@ class AsDict(Protocol):
         """Its figures and its verdict as plain data."""
 
 
+class ClaimFailed(pytest.fail.Exception):  # type: ignore[misc, name-defined]  # pytest makes the attribute at run time
+    """A claim that the figures contradict; what a strict expected failure names, as nothing else may pass for it."""
+
+
 def apply_verdict(item: pytest.Item, claim: AsDict) -> None:
     """Record `claim` for the summary; return if it holds or only informs, fail or skip the test if it does not.
 
@@ -32,5 +36,7 @@ def apply_verdict(item: pytest.Item, claim: AsDict) -> None:
     verdict = kept["verdict"]
     if verdict == "inconclusive":
         pytest.skip(explanation(kept))
+    if verdict == "fails":
+        raise ClaimFailed(explanation(kept), pytrace=False)
     if verdict not in ("holds", "information"):
         pytest.fail(explanation(kept), pytrace=False)

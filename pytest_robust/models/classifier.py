@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_robust.errors import ModelError
-from pytest_robust.models.structure import structure_fingerprint
+from pytest_robust.models.structure import all_tensors, own_fingerprint, structure_fingerprint
 from pytest_robust.store.fingerprint import fingerprint, tensors_fingerprint
 
 # Versions of the hashed weights, the weights themselves (alive, so that no other tensor gets their address), the hash.
@@ -147,11 +147,12 @@ class Classifier(nn.Module):
 
         Weights are hashed once and again when they have changed: a copy that was trained further is another model.
         """
-        parts = [self._weights_fingerprint(), structure_fingerprint(self.network), self.num_classes]
-        return fingerprint([*parts, "rejects"] if self.rejects else parts)
+        # A subclass may answer otherwise; only what it is called does not count.
+        own = own_fingerprint(self, apart=frozenset({"name"}))
+        return fingerprint([self._weights_fingerprint(), structure_fingerprint(self.network), own])
 
     def _weights_fingerprint(self) -> str:
-        tensors = self.state_dict()
+        tensors = all_tensors(self)
         version = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors.values())
         known = _hashed.get(self)
         if known is None or known[0] != version:

@@ -11,9 +11,9 @@ from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
+from pytest_robust.store.fingerprint import fingerprint, source_fingerprint, tensors_fingerprint
 
 _OWN = frozenset(vars(nn.Module())) | {"training"}
 
@@ -25,6 +25,17 @@ def structure_fingerprint(network: nn.Module) -> str:
     closes over.
     """
     return fingerprint([[name, *_module(module)] for name, module in network.named_modules()])
+
+
+def all_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers, those that are not saved included."""
+    return {**module.state_dict(), **dict(module.named_buffers())}
+
+
+def own_fingerprint(module: nn.Module, *, apart: frozenset[str]) -> str:
+    """Of a module's class, its code, and its own attributes, but for those in `apart`; not of its children."""
+    kind, code, attributes = _module(module)
+    return fingerprint([kind, code, {name: value for name, value in attributes.items() if name not in apart}])
 
 
 def _module(module: nn.Module) -> list[Any]:
@@ -41,6 +52,12 @@ def _counts(kind: type, name: str) -> bool:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, nn.Module):  # one that is no child: in a closure, or in a plain list
+        return fingerprint([structure_fingerprint(value), tensors_fingerprint(all_tensors(value))])
+    if isinstance(value, (list, tuple)):
+        return fingerprint([_value(each) for each in value])
+    if isinstance(value, dict):
+        return fingerprint([[str(key), _value(each)] for key, each in value.items()])
     try:
         return fingerprint(value)
     except TypeError:

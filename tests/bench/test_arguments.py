@@ -57,7 +57,10 @@ def test_a_classifier_of_ones_own_is_attacked_and_evaluated_untrained(bench: Ben
         (lambda b, s: b.evaluate(linear().network, s), "wrap it: pytest_robust.Classifier"),
         (lambda b, s: b.evaluate(linear(), s.x), "not on a Tensor"),
         (lambda b, _: b.attack_named("pgd", eps="8/255"), "write a number, 8/255 and not '8/255'"),
-        (lambda b, _: b.attack_named("bim", eps=0.5), r"20 steps of eps_step=0.01 reach only 0.2"),
+        (
+            lambda b, s: b.attack(linear(), b.attack_named("bim", eps=0.5), s),
+            r"20 steps of eps_step=0.01 reach only 0.2",
+        ),
         (lambda b, s: b.attack(linear(), b.attack_named("art:UniversalPerturbation"), s), "an L∞ budget is in"),
         (lambda b, s: b.attack(wide(), "fgsm", s), r"takes images of shape \(1, 9, 9\)"),
         (lambda b, s: b.attack(narrow(), "fgsm", s), "gives 5 logits, but .* has 10 classes"),
@@ -143,6 +146,12 @@ def test_decisions_are_made_anew_when_a_helper_was_edited_whatever_the_fingerpri
         defended = Defended("careless", 10, decide, surfaces, torch.device("cpu"), "always the same")
         rates.append(Bench(Settings(cache=tmp_path / "cache")).evaluate(defended, split).rejection.value)
     assert rates == [0.0, 1.0]
+
+
+def test_an_empty_split_is_not_the_test_split(bench: Bench, split: Split) -> None:
+    adversarial = bench.attack(linear(), "fgsm", split.subset([]))
+    assert len(adversarial) == 0
+    assert bench.ledger.events[-1]["n"] == 0
 
 
 def test_what_is_shown_of_images_and_rates_are_names_and_numbers(bench: Bench, split: Split) -> None:
