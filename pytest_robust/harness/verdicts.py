@@ -20,6 +20,8 @@ class AsDict(Protocol):
 class ClaimFailed(pytest.fail.Exception):  # type: ignore[misc, name-defined]  # pytest makes the attribute at run time
     """A claim that the figures contradict; what a strict expected failure names, as nothing else may pass for it."""
 
+    __module__ = "builtins"  # as pytest's own outcomes do it, so that summaries print the name alone
+
 
 def apply_verdict(item: pytest.Item, claim: AsDict) -> None:
     """Record `claim` for the summary; return if it holds or only informs, fail or skip the test if it does not.
