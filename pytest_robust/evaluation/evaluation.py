@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.auroc import Auroc, auroc
 from pytest_robust.evaluation.compare import PairedDifference, paired_difference
 from pytest_robust.evaluation.rate import Rate
@@ -98,16 +99,25 @@ class Evaluation:
         )
 
     def error_minus(self, other: Evaluation) -> PairedDifference:
-        """This error rate minus another's on the same images, paired."""
+        """This error rate minus another's on the same images, paired; labels that differ raise SettingsError."""
+        self._check_pairs(other)
         return paired_difference(self.wrong, other.wrong, self.image)
 
     def accuracy_minus(self, other: Evaluation) -> PairedDifference:
-        """This accuracy minus another's on the same images, paired."""
+        """This accuracy minus another's on the same images, paired; labels that differ raise SettingsError."""
+        self._check_pairs(other)
         return paired_difference(self.correct, other.correct, self.image)
 
     def auroc_against(self, clean: Evaluation) -> Auroc:
         """AUROC of the score as a detector of these images among `clean` ones."""
         return auroc(self.decision.score, clean.decision.score)
+
+    def _check_pairs(self, other: Evaluation) -> None:
+        if len(self) == len(other) and not torch.equal(self.y.cpu(), other.y.cpu()):
+            raise SettingsError(
+                f"{self.defense!r} and {other.defense!r} were evaluated on different images, so their rates cannot be "
+                "paired: evaluate both on the same ones, or compare with RateDifference."
+            )
 
     def _rate(self, mask: Tensor) -> Rate:
         independent = None if self.image is None else int(self.image.unique().numel())
