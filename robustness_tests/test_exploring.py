@@ -350,7 +350,7 @@ def test_accuracy_under_an_adaptive_attack(study: ExploringStudy, robust_record:
     )
 
 
-@pytest.mark.robust(paper="exploring", claim="7", attack="ascent")
+@pytest.mark.robust(paper="exploring", claim="7", defense="none", attack="ascent")
 def test_perturbations_are_tabled(study: ExploringStudy, figures: Path) -> None:
     """7: Table 1, statistics of both kinds of perturbations, and their histograms."""
     from pytest_robust.reports.histograms import draw_perturbation_histograms
@@ -370,7 +370,7 @@ def test_perturbations_are_tabled(study: ExploringStudy, figures: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.robust(paper="exploring", claim="7", attack="ascent")
+@pytest.mark.robust(paper="exploring", claim="7", defense="none", attack="ascent")
 def test_mean_images_are_drawn(study: ExploringStudy, figures: Path, kind: str) -> None:
     """7: Figures 1 and 4, mean adversarial images (on the diagonal the originals) and mean perturbations."""
     from pytest_robust.reports.image_grids import draw_mean_images, draw_mean_perturbations
@@ -389,7 +389,7 @@ def test_mean_images_are_drawn(study: ExploringStudy, figures: Path, kind: str) 
 
 
 @pytest.mark.parametrize("name", ["dropout_ensemble", "dropout_autoencoder"])
-@pytest.mark.robust(paper="exploring", claim="7", attack="ascent")
+@pytest.mark.robust(paper="exploring", claim="7", defense=("dropout_ensemble", "dropout_autoencoder"), attack="ascent")
 def test_thwarted_shares_are_drawn(study: ExploringStudy, figures: Path, name: str) -> None:
     """7: Figures 6 and 8, the share of thwarted adversaries by (original, target) class."""
     from pytest_robust.reports.heat_maps import draw_heat_maps
@@ -407,7 +407,7 @@ def test_thwarted_shares_are_drawn(study: ExploringStudy, figures: Path, name: s
     assert drawn.stat().st_size > 0
 
 
-@pytest.mark.robust(paper="exploring", claim="7", attack="ascent")
+@pytest.mark.robust(paper="exploring", claim="7", defense="dropout_ensemble", attack="ascent")
 def test_vote_variances_are_drawn(study: ExploringStudy, figures: Path) -> None:
     """7: Figure 7, the mean variance of the votes by (original, target) class; on the diagonal the originals."""
     from pytest_robust.reports.heat_maps import draw_heat_maps

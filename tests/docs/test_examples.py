@@ -37,3 +37,12 @@ def test_own_defense_runs(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "3 passed" in run.stdout
+
+
+def test_one_papers_defense_selects_that_papers_tests_alone() -> None:
+    command = [sys.executable, "-m", "pytest", "robustness_tests", "--collect-only", "-q", "--defense=dustbin"]
+    run = subprocess.run(
+        [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    chosen = {line.partition("::")[0] for line in run.stdout.splitlines() if "::" in line}
+    assert chosen == {"robustness_tests/test_dustbin.py"}
