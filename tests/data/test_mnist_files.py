@@ -72,7 +72,9 @@ def test_a_single_missing_file_is_missing_data(idx_files: Any, tmp_path: Path) -
         mnist(DataSource(root))
 
 
-@pytest.mark.parametrize("content", [HTML, b"", gzip.compress(b"something else")])
+@pytest.mark.parametrize(
+    "content", [HTML, b"", gzip.compress(b"something else")], ids=["a web page", "nothing", "another file"]
+)
 def test_another_packed_file_is_named_with_both_sums_and_kept(idx_files: Any, tmp_path: Path, content: bytes) -> None:
     root = idx_files.write(tmp_path)
     path = root / "MNIST/raw" / f"{IMAGES}.gz"
