@@ -11,14 +11,14 @@ import torch
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
-from pytest_robust.bench.hardening import Hardening, answers_of
+from pytest_robust.bench.hardening import Hardening
 from pytest_robust.data.split import Split
 from pytest_robust.errors import SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.ensemble_networks import BASES, variants
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
-from pytest_robust.threats.defended import Defended, ThreatModel
+from pytest_robust.threats.defended import Defended, ThreatModel, answers_of
 from pytest_robust.threats.surfaces import MeanLoss, MeanProbability, surface_of
 
 #: Added to a member's seed, so that resampling and noise share no random numbers with its training.

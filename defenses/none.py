@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
-from pytest_robust.threats.defended import Defended, undefended
+from pytest_robust.threats.defended import Defended, network_alone
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Undefended(Defense):
 
     def fit(self, bench: Bench) -> Defended:
         """The bench's undefended classifier."""
-        return undefended(bench.classifier, self.title)
+        return network_alone(bench.classifier, self.title)
 
 
 defense = Undefended

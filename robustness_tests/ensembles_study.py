@@ -11,14 +11,13 @@ from study import PaperStudy
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
-from pytest_robust.bench.hardening import network_alone
 from pytest_robust.claims.paper import Paper
 from pytest_robust.defenses.adversarial_training import AdversarialTraining
 from pytest_robust.defenses.distillation import Distillation
 from pytest_robust.defenses.ensemble import Ensemble
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.models.recipe import Recipe
-from pytest_robust.threats.defended import Defended, ThreatModel
+from pytest_robust.threats.defended import Defended, ThreatModel, network_alone
 
 PAPER = Paper.read(Path(__file__).parent / "claims" / "ensembles.toml")
 #: How the members of an ensemble are made to differ: the rows of Table 2.
@@ -77,7 +76,7 @@ class EnsemblesStudy(PaperStudy):
         """The first member of an ensemble, alone."""
         if method not in self._singles:
             member, title = self.defended(method).networks["member_1"], f"{self.title(method)}, member 1"
-            self._singles[method] = network_alone(title, member, self.bench)
+            self._singles[method] = network_alone(member, title, base=self.bench.classifier)
         return self._singles[method]
 
     @cached_property

@@ -7,7 +7,6 @@ search a line for the smallest strength that changes the prediction. They need n
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,17 +33,6 @@ class GaussianBlur(LineSearch):
         seed: unused, as nothing in it is random.
     """
 
-    def __init__(
-        self,
-        estimator: Any,
-        largest: float = 28.0,
-        steps: int = 280,
-        targeted: bool = False,
-        batch_size: int = 64,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(estimator, largest=largest, steps=steps, targeted=targeted, batch_size=batch_size, seed=seed)
-
     def _line(self, x: Tensor, y: Tensor, numbers: Tensor) -> Line:  # noqa: ARG002
         return lambda rows, sigma: blurred(x[rows], sigma)
 
@@ -62,17 +50,6 @@ class GaussianNoise(LineSearch):
         batch_size: images per evaluation of the model.
         seed: of the noise.
     """
-
-    def __init__(
-        self,
-        estimator: Any,
-        largest: float = 1.0,
-        steps: int = 100,
-        targeted: bool = False,
-        batch_size: int = 64,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(estimator, largest=largest, steps=steps, targeted=targeted, batch_size=batch_size, seed=seed)
 
     def _line(self, x: Tensor, y: Tensor, numbers: Tensor) -> Line:  # noqa: ARG002
         noise = normal(self.seed, (0,), numbers, x[0].numel()).view_as(x)
@@ -93,17 +70,6 @@ class SaltAndPepper(LineSearch):
         batch_size: images per evaluation of the model.
         seed: of pixels and colours.
     """
-
-    def __init__(
-        self,
-        estimator: Any,
-        largest: float = 1.0,
-        steps: int = 100,
-        targeted: bool = False,
-        batch_size: int = 64,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(estimator, largest=largest, steps=steps, targeted=targeted, batch_size=batch_size, seed=seed)
 
     def _line(self, x: Tensor, y: Tensor, numbers: Tensor) -> Line:  # noqa: ARG002
         n, _, height, width = x.shape

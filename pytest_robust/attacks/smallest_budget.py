@@ -38,7 +38,9 @@ class LineSearch(Numbered):
         estimator: as in `TorchAttack`.
         largest: last strength.
         steps: number of strengths; 1 tries `largest` alone.
-        shared: `TorchAttack`'s targeted (reach `y` instead of leaving it), batch_size and seed.
+        targeted: reach `y` instead of leaving it.
+        batch_size: images per evaluation of the model.
+        seed: of what is random on the line.
 
     Raises:
         AttackError: a strength that is not positive, or no steps.
@@ -46,8 +48,16 @@ class LineSearch(Numbered):
 
     attack_params: ClassVar[list[str]] = ["largest", "steps", *TorchAttack.attack_params]
 
-    def __init__(self, estimator: Any, *, largest: float, steps: int, **shared: Any) -> None:
-        super().__init__(estimator, **shared)
+    def __init__(
+        self,
+        estimator: Any,
+        largest: float,
+        steps: int,
+        targeted: bool = False,
+        batch_size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(estimator, targeted=targeted, batch_size=batch_size, seed=seed)
         if not 0 < largest < math.inf or steps < 1:
             raise AttackError(
                 f"{type(self).__name__} needs 0 < largest < inf and steps >= 1, not {largest} and {steps}."

@@ -36,7 +36,7 @@ from pytest_robust.models.recipe_key import recipe_key
 from pytest_robust.models.threads import is_tiny
 from pytest_robust.models.trained import load_or_train
 from pytest_robust.store.artifacts import ArtifactStore
-from pytest_robust.threats.defended import Defended, ThreatModel, undefended
+from pytest_robust.threats.defended import Defended, ThreatModel, network_alone
 
 #: Seeds are derived from the run's by adding these, so that no two roles share one.
 SURROGATE_SEED = 1_000_003
@@ -317,7 +317,7 @@ class Bench:
         Warns:
             UnreliableEvaluationWarning: the attack shows signs of not having worked, so its figures prove nothing.
         """
-        chosen = undefended(defended) if isinstance(defended, Classifier) else defended
+        chosen = network_alone(defended, defended.name) if isinstance(defended, Classifier) else defended
         given = images if images is not None else self.test_split
         check_evaluated(chosen, given)
         return self._evaluator.evaluate(chosen, given)

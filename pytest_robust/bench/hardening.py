@@ -7,21 +7,15 @@ members by either of them.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
 from pytest_robust.errors import SettingsError
-from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.losses import CrossEntropy
 from pytest_robust.models.recipe import Recipe
-from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
-from pytest_robust.threats.decision import Decision
-from pytest_robust.threats.defended import Defended, ThreatModel
+from pytest_robust.threats.defended import Defended, network_alone
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +28,7 @@ class Hardening(Defense):
 
     def fit(self, bench: Bench) -> Defended:
         """The bench's network, trained this way; decided by its largest logit, without rejection."""
-        return network_alone(self.title, bench.train(self.recipe(bench)), bench)
+        return network_alone(bench.train(self.recipe(bench)), self.title, base=bench.classifier)
 
     def recipe(self, bench: Bench) -> Recipe:
         """Of the network of `fit`."""
@@ -61,34 +55,3 @@ class Hardening(Defense):
     def __repr__(self) -> str:
         """The title: an ensemble shows by it how its members are trained."""
         return self.title
-
-
-def network_alone(name: str, network: Classifier, bench: Bench) -> Defended:
-    """A single network as the whole of a defended model: white box and adaptive attackers differentiate it as it is."""
-    return Defended(
-        name=name,
-        num_classes=network.num_classes,
-        decide_batch=answers_of(network),
-        surfaces={
-            ThreatModel.GRAY_BOX: bench.classifier,
-            ThreatModel.WHITE_BOX: network,
-            ThreatModel.ADAPTIVE: network,
-        },
-        device=bench.device,
-        fingerprint=fingerprint([name, source_fingerprint(network_alone), network.fingerprint]),
-        networks={"network": network},
-    )
-
-
-def answers_of(classifier: Classifier) -> Callable[[Tensor], Decision]:
-    """From images (n, C, H, W) to the classifier's decisions: it never rejects.
-
-    The score is one minus the largest softmax probability (Hendrycks & Gimpel 2017, the usual baseline detector).
-    """
-
-    def decide(x: Tensor) -> Decision:
-        logits = classifier.logits_of(x, len(x))
-        score = 1 - logits.softmax(1).amax(1)
-        return Decision(logits.argmax(1), torch.zeros(len(x), dtype=torch.bool, device=x.device), score)
-
-    return decide

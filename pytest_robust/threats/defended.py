@@ -11,7 +11,6 @@ from torch import Tensor
 
 from pytest_robust.errors import DefenseError, SettingsError
 from pytest_robust.models.classifier import Classifier
-from pytest_robust.store.fingerprint import fingerprint
 from pytest_robust.threats.decision import Decision
 
 
@@ -86,8 +85,8 @@ class Defended:
             ) from None
 
 
-def undefended(classifier: Classifier, name: str | None = None) -> Defended:
-    """A classifier as it is, for evaluation: it never rejects, and every attacker may differentiate it.
+def answers_of(classifier: Classifier) -> Callable[[Tensor], Decision]:
+    """From images (n, C, H, W) to the classifier's decisions: its largest logit, and never a rejection.
 
     The score is one minus the largest softmax probability (Hendrycks & Gimpel 2017, the usual baseline detector).
     """
@@ -97,14 +96,29 @@ def undefended(classifier: Classifier, name: str | None = None) -> Defended:
         score = 1 - logits.softmax(1).amax(1)
         return Decision(logits.argmax(1), torch.zeros(len(x), dtype=torch.bool, device=x.device), score)
 
+    return decide
+
+
+def network_alone(network: Classifier, name: str, *, base: Classifier | None = None) -> Defended:
+    """A single network as the whole of a defended model; white box and adaptive attackers differentiate it as it is.
+
+    Args:
+        network: what answers.
+        name: for people and reports.
+        base: what a gray-box attacker has; None is the network itself, where nothing defends it.
+    """
     return Defended(
-        name=name or classifier.name,
-        num_classes=classifier.num_classes,
-        decide_batch=decide,
-        surfaces=dict.fromkeys((ThreatModel.GRAY_BOX, ThreatModel.WHITE_BOX, ThreatModel.ADAPTIVE), classifier),
-        device=classifier.device,
-        fingerprint=fingerprint(["undefended", classifier.fingerprint]),
-        networks={"network": classifier},
+        name=name,
+        num_classes=network.num_classes,
+        decide_batch=answers_of(network),
+        surfaces={
+            ThreatModel.GRAY_BOX: base or network,
+            ThreatModel.WHITE_BOX: network,
+            ThreatModel.ADAPTIVE: network,
+        },
+        device=network.device,
+        fingerprint=network.fingerprint,
+        networks={"network": network},
     )
 
 
