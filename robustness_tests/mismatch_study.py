@@ -8,7 +8,7 @@ and does not say whether the draws overlap.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from pytest_robust.claims.paper import Paper
 from pytest_robust.data.split import Split
 from pytest_robust.defenses.feature_squeezing import FeatureSqueezing
 from pytest_robust.defenses.mismatch import AttackedImages, Mismatch, attacked_images, detector_images, features_of
-from pytest_robust.evaluation.detectors import Detection
+from pytest_robust.evaluation.detectors import Detection, cross_fitted, folds_of
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.evaluation.mean import Mean, paired_mean_difference
 from pytest_robust.evaluation.perturbation_stats import PerturbationStats
@@ -95,22 +95,25 @@ class MismatchStudy(PaperStudy):
         folds = PAPER.setup(self.dataset, "detection")["folds"]
         fold = folds_of(len(self.images), folds, self.bench.settings.seed + FOLD_SEED)
         causes = [
-            source_fingerprint(type(self)),
+            [source_fingerprint(type(self)), source_fingerprint(cross_fitted)],
             [self.defense.detector, source_fingerprint(detector_factory(self.defense.detector))],
             version("scikit-learn"),
             [self.features, attacked, fold],
         ]
 
         def build() -> Artifact:
-            return Artifact({"score": cross_fitted(self.defense.detector, self.features, attacked, fold)}, {})
+            scores = cross_fitted(self._fitted, self.features, attacked, fold)
+            return Artifact({"score": torch.stack([scores[a, b] for a in ATTACKS for b in ATTACKS])}, {})
 
         artifact, _ = self.bench.store.get_or_build("detection", fingerprint(causes), build)
-        scores = artifact.tensors["score"]
+        pairs = [(trained, tested) for trained in ATTACKS for tested in ATTACKS]
         return {
-            (trained, tested): Detection(attacked[tested], scores[i, j] > 0, scores[i, j], fold)
-            for i, trained in enumerate(ATTACKS)
-            for j, tested in enumerate(ATTACKS)
+            (trained, tested): Detection(attacked[tested], score > 0, score, fold)
+            for (trained, tested), score in zip(pairs, artifact.tensors["score"], strict=True)
         }
+
+    def _fitted(self, features: Tensor, attacked: Tensor) -> Callable[[Tensor], Tensor]:
+        return Detector(self.defense.detector, features, attacked).score
 
     def under_cross_validation(self, attack: str) -> Detection:
         """Table III: answers of detectors trained on the other folds of the same attack's data."""
@@ -194,27 +197,3 @@ class MismatchStudy(PaperStudy):
         data = self.data(setup["attack"])
         spaces = {"raw images": data.x.flatten(1), "answers of both networks": self.features[setup["attack"]]}
         return spaces, data.attacked
-
-
-def folds_of(n: int, folds: int, seed: int) -> Tensor:
-    """The fold of each of n images, int64 of shape (n,), at random and of sizes that differ by one at most."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)) % folds
-
-
-def cross_fitted(detector: str, features: Mapping[str, Tensor], attacked: Mapping[str, Tensor], fold: Tensor) -> Tensor:
-    """Scores, float32 of shape (T, T, N): of entry i in set j, by a detector trained on set t without i's fold.
-
-    Args:
-        detector: name of a factory.
-        features: float (N, F) by set; row i is made from original i in every set.
-        attacked: bool (N,) by set.
-        fold: int64 of shape (N,).
-    """
-    scores = torch.zeros(len(features), len(features), len(fold))
-    for number in fold.unique().tolist():
-        held = fold == number
-        asked = torch.cat([rows[held] for rows in features.values()])
-        for t, name in enumerate(features):
-            trained = Detector(detector, features[name][~held], attacked[name][~held])
-            scores[t, :, held] = trained.score(asked).view(len(features), -1)
-    return scores

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,9 +14,9 @@ from pytest_robust.evaluation.auroc import Auroc, share_below
 from pytest_robust.evaluation.mean import Mean, paired_mean_difference, sums_by_image
 from pytest_robust.evaluation.rate import CONFIDENCE, Rate
 
-#: Makes an untrained classifier with `fit`, `predict`, and `decision_function` or `predict_proba`. What it learns from
-#: the data, scaling included, belongs inside it (scikit-learn's `make_pipeline`), so that no test image is seen.
-DetectorFactory = Callable[[], Any]
+#: Trains a detector on rows, float (n, F), and on which of them are attacked, bool (n,); what comes back scores rows:
+#: float (m, F) to (m,), higher is more suspicious. What is learnt from the data, scaling included, belongs inside it.
+Fit = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
 
 
 @dataclass(frozen=True)
@@ -141,94 +139,44 @@ class Detection:
         return Rate.of(true[among], confidence=self.confidence, independent=independent)
 
 
-def cross_validated(
-    detector_factory: DetectorFactory,
-    features: Tensor,
-    labels: Tensor,
-    folds: int,
-    seed: int,
-    groups: Tensor | None = None,
-) -> Detection:
-    """Every entry answered by a detector that was trained on the other folds.
-
-    Folds are stratified by label. The same seed makes the same folds; a detector that draws random numbers needs a
-    seed of its own from the factory.
-
-    Args:
-        detector_factory: makes an untrained detector for each fold.
-        features: float of shape (N, …), one row an entry; flattened.
-        labels: bool, or 0 and 1, of shape (N,): attacked.
-        folds: K, 2 or more.
-        seed: of the division into folds.
-        groups: int64 of shape (N,): which original each entry was made from; entries that share one share a fold.
-
-    Raises:
-        SettingsError: the lengths differ, features or labels cannot be right, or too few entries for so many folds.
-    """
-    x, y, image = _checked(features, labels, groups)
-    _check_folds(y, image, folds)
-    predicted, score = torch.zeros(len(y), dtype=torch.bool), torch.zeros(len(y), dtype=torch.float64)
-    fold = torch.zeros(len(y), dtype=torch.int64)
-    for number, (train, test) in enumerate(_splits(x, y, image, folds, seed)):
-        held = torch.from_numpy(test)
-        predicted[held], score[held] = _answers(detector_factory().fit(x[train], y[train]), x[test])
-        fold[held] = number
-    return Detection(torch.from_numpy(y).bool(), predicted, score, fold, groups=image)
+def folds_of(n: int, folds: int, seed: int) -> Tensor:
+    """The fold of each of n images, int64 of shape (n,), at random and of sizes that differ by one at most."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)) % folds
 
 
-def detect(detector: Any, features: Tensor, labels: Tensor, groups: Tensor | None = None) -> Detection:
-    """What a trained detector says of entries that it was not trained on: an attack it has not seen, for example.
+def cross_fitted(
+    fit: Fit, features: Mapping[str, Tensor], attacked: Mapping[str, Tensor], fold: Tensor
+) -> dict[tuple[str, str], Tensor]:
+    """Scores, float of shape (N,), by the set trained on and the set asked about: never on an image trained on.
+
+    Every fold has a detector for each set, trained on the other folds of it, which answers the fold's images of all
+    sets: on the diagonal that is cross-validation, off it generalisation to what was not trained on.
 
     Args:
-        detector: trained on labels 0 (clean) and 1 (attacked).
-        features, labels, groups: as in `cross_validated`.
+        fit: trains a detector.
+        features: float (N, F) by set; row i is made from original i in every set.
+        attacked: bool (N,) by set.
+        fold: int64 of shape (N,), two folds or more.
 
     Raises:
-        SettingsError: the lengths differ, or features or labels cannot be right.
+        SettingsError: a set has another number of rows, or there is one fold only.
     """
-    x, y, image = _checked(features, labels, groups)
-    predicted, score = _answers(detector, x)
-    return Detection(torch.from_numpy(y).bool(), predicted, score, torch.zeros(len(y), dtype=torch.int64), image)
-
-
-def _answers(detector: Any, x: np.ndarray) -> tuple[Tensor, Tensor]:
-    known = hasattr(detector, "decision_function")
-    score = detector.decision_function(x) if known else detector.predict_proba(x)[:, 1]
-    return torch.from_numpy(detector.predict(x)).bool(), torch.from_numpy(np.asarray(score, dtype=np.float64))
-
-
-def _splits(
-    x: np.ndarray, y: np.ndarray, groups: Tensor | None, folds: int, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    if groups is None:
-        yield from StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y)
-    else:
-        yield from StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, groups.numpy())
-
-
-def _checked(features: Tensor, labels: Tensor, groups: Tensor | None) -> tuple[np.ndarray, np.ndarray, Tensor | None]:
-    n = len(features)
-    if labels.shape != (n,) or (groups is not None and groups.shape != (n,)):
-        raise SettingsError(f"a detector needs one label, and one group if any, for each of the {n} entries.")
-    x = features.detach().cpu().flatten(1).double()
-    y = labels.cpu().long()
-    if not torch.isfinite(x).all():
-        raise SettingsError("a detector cannot learn from features that are not finite: find where they overflow.")
-    if y.unique().tolist() != [0, 1]:
-        raise SettingsError(f"a detector tells 0 (clean) from 1 (attacked), but the labels are {y.unique().tolist()}.")
-    return x.numpy(), y.numpy(), None if groups is None else groups.cpu()
-
-
-def _check_folds(y: np.ndarray, groups: Tensor | None, folds: int) -> None:
-    labels = torch.from_numpy(y)
-    each = [int((labels == c).sum()) if groups is None else len(groups[labels == c].unique()) for c in (0, 1)]
-    if not 2 <= folds <= min(each):
-        raise SettingsError(
-            f"{folds} folds need 2 or more, and as many originals of either label; there are {each[0]} clean and "
-            f"{each[1]} attacked ones."
-        )
+    if fold.unique().numel() < 2:
+        raise SettingsError("one fold leaves nothing to train a detector on: divide the images into two or more.")
+    for name, rows in features.items():
+        if len(rows) != len(fold) or attacked[name].shape != fold.shape:
+            raise SettingsError(
+                f"the set {name!r} has {len(rows)} rows and {len(attacked[name])} labels, but {len(fold)} images are "
+                "divided into folds: give one row and one label for each."
+            )
+    scores = {(trained, asked): torch.zeros(len(fold)) for trained in features for asked in features}
+    for number in fold.unique().tolist():
+        held = fold == number
+        for trained, rows in features.items():
+            score = fit(rows[~held], attacked[trained][~held])
+            for asked, others in features.items():
+                scores[trained, asked][held] = score(others[held]).float()
+    return scores
 
 
 def _f1(rate: float) -> float:

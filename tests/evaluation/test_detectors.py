@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.auroc import auroc
-from pytest_robust.evaluation.detectors import F1, Detection, cross_validated, detect
+from pytest_robust.evaluation.detectors import F1, Detection, cross_fitted, folds_of
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.evaluation.verdict import Verdict, above
 
@@ -29,55 +29,73 @@ def svm():
     return make_pipeline(MinMaxScaler(), SVC(C=100, gamma=0.1))
 
 
+def fitted(factory):
+    """scikit-learn's classifiers as `cross_fitted` takes them; their probability minus a half where they have one."""
+
+    def fit(rows, attacked):
+        detector = factory().fit(rows.numpy(), attacked.numpy())
+        if hasattr(detector, "decision_function"):
+            return lambda asked: torch.from_numpy(detector.decision_function(asked.numpy()))
+        return lambda asked: torch.from_numpy(detector.predict_proba(asked.numpy())[:, 1] - 0.5)
+
+    return fit
+
+
+def cross_validated(factory, features, labels, folds: int, seed: int) -> Detection:
+    fold = folds_of(len(labels), folds, seed)
+    score = cross_fitted(fitted(factory), {"it": features}, {"it": labels.bool()}, fold)["it", "it"]
+    return Detection(labels.bool(), score > 0, score, fold)
+
+
+def asked(detector, features, labels, groups=None) -> Detection:
+    score = torch.from_numpy(detector.decision_function(features.numpy()))
+    return Detection(labels.bool(), score > 0, score, torch.zeros(len(labels), dtype=torch.int64), groups)
+
+
 def data(n: int = 200, apart: float = 2.0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     labels = torch.arange(n) % 2
     return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed)) + apart * labels[:, None], labels
 
 
-class Recorder:
-    """Keeps what it was trained on; knows the label of what it has seen and guesses 0 of what it has not."""
-
-    seen: list[np.ndarray]
-
-    def __init__(self, log: list[np.ndarray]) -> None:
-        self.log = log
-
-    def fit(self, x, y):
-        self.known = {row.tobytes(): label for row, label in zip(x, y, strict=True)}
-        self.log.append(x)
-        return self
-
-    def predict(self, x):
-        return np.array([self.known.get(row.tobytes(), 0) for row in x])
-
-    def decision_function(self, x):
-        return self.predict(x).astype(float)
+def nearest_centre(rows: torch.Tensor, attacked: torch.Tensor):
+    clean, other = rows[~attacked].mean(0), rows[attacked].mean(0)
+    return lambda asked: (asked - clean).norm(dim=1) - (asked - other).norm(dim=1)
 
 
 def test_every_answer_is_on_an_image_that_was_not_trained_on() -> None:
     features, labels = data()
-    log: list[np.ndarray] = []
-    found = cross_validated(lambda: Recorder(log), features, labels, 5, 0)
-    assert not found.predicted.any()
-    assert [len(x) for x in log] == [160] * 5
-    assert found.fold.bincount().tolist() == [40] * 5
+    rows = {"one": features, "other": features + 10}
+    log: list[torch.Tensor] = []
+
+    def fit(trained: torch.Tensor, _: torch.Tensor):
+        known = {tuple(row.tolist()) for row in trained}
+        log.append(trained)
+        return lambda asked: torch.tensor([tuple(row.tolist()) in known for row in asked]).float()
+
+    found = cross_fitted(fit, rows, dict.fromkeys(rows, labels.bool()), folds_of(200, 5, 0))
+    assert [len(trained) for trained in log] == [160] * 10
+    assert not any(score.any() for score in found.values())
 
 
-def test_entries_of_one_original_share_a_fold() -> None:
-    features, labels = data()
-    groups = torch.arange(200) // 4
-    found = cross_validated(svm, features, labels, 5, 0, groups)
-    assert all(found.fold[groups == g].unique().numel() == 1 for g in groups.unique())
-    assert found.accuracy.independent == 50
-    assert found.over_trivial.n == 50
+def test_scores_are_those_of_a_loop_over_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = {name: torch.randn(23, 3, generator=generator) + shift for name, shift in (("a", 0.0), ("b", 0.5))}
+    attacked = {name: torch.rand(23, generator=generator) > 0.5 for name in features}
+    fold = folds_of(23, 4, 1)
+    found = cross_fitted(nearest_centre, features, attacked, fold)
+    for (trained, tested), score in found.items():
+        for i in range(23):
+            others = fold != fold[i]
+            alone = nearest_centre(features[trained][others], attacked[trained][others])
+            assert float(score[i]) == pytest.approx(float(alone(features[tested][i : i + 1])), abs=1e-5)
 
 
-def test_the_seed_decides() -> None:
-    features, labels = data(apart=1.0)
-    one, same, other = (cross_validated(svm, features, labels, 5, seed) for seed in (0, 0, 1))
-    assert torch.equal(one.predicted, same.predicted)
-    assert torch.equal(one.score, same.score)
-    assert not torch.equal(one.fold, other.fold)
+@given(n=st.integers(2, 60), folds=st.integers(2, 10), seed=st.integers(0, 5))
+def test_folds_differ_by_one_image_at_most_and_follow_the_seed(n: int, folds: int, seed: int) -> None:
+    fold = folds_of(n, folds, seed)
+    sizes = fold.bincount(minlength=min(n, folds))
+    assert int(sizes.max() - sizes.min()) <= 1
+    assert torch.equal(fold, folds_of(n, folds, seed))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +123,7 @@ def test_chance_is_inside_the_interval_of_one_detector_on_noise() -> None:
     for seed in range(100):
         features, labels = data(60, apart=0.0, seed=seed)
         detector = LogisticRegression().fit(features.numpy(), labels.numpy())
-        auc = detect(detector, *data(200, apart=0.0, seed=1000 + seed)).auc
+        auc = asked(detector, *data(200, apart=0.0, seed=1000 + seed)).auc
         covered += auc.lower <= 0.5 <= auc.upper
     assert covered >= 89  # 95 % of 100, less three standard deviations
 
@@ -120,7 +138,7 @@ def test_the_trivial_detector_is_not_better_than_itself() -> None:
 def test_figures_are_scikit_learns() -> None:
     features, labels = data(apart=1.0)
     held, answers = data(apart=1.0, seed=1)
-    found = detect(LogisticRegression().fit(features.numpy(), labels.numpy()), held, answers)
+    found = asked(LogisticRegression().fit(features.numpy(), labels.numpy()), held, answers)
     assert found.accuracy.value == pytest.approx(float((found.predicted == answers.bool()).double().mean()))
     assert found.f1.value == pytest.approx(f1_score(answers, found.predicted))
     assert found.auc.value == pytest.approx(roc_auc_score(answers, found.score))
@@ -149,8 +167,8 @@ def test_repeated_entries_widen_nothing_and_narrow_nothing() -> None:
     features, labels = data(apart=1.0)
     detector = LogisticRegression().fit(features.numpy(), labels.numpy())
     held, answers = data(apart=1.0, seed=1)
-    once = detect(detector, held, answers, torch.arange(200))
-    thrice = detect(detector, held.repeat(3, 1), answers.repeat(3), torch.arange(200).repeat(3))
+    once = asked(detector, held, answers, torch.arange(200))
+    thrice = asked(detector, held.repeat(3, 1), answers.repeat(3), torch.arange(200).repeat(3))
     for figure in ("accuracy", "f1", "auc", "over_trivial"):
         one, other = getattr(once, figure), getattr(thrice, figure)
         assert (one.value, one.lower, one.upper) == pytest.approx((other.value, other.lower, other.upper))
@@ -184,20 +202,13 @@ def test_more_images_narrow_f1() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("features", "labels", "folds", "message"),
     [
-        ({"labels": torch.zeros(20)}, r"the labels are \[0\]"),
-        ({"labels": torch.arange(20) % 3}, r"the labels are \[0, 1, 2\]"),
-        ({"labels": torch.zeros(19)}, "one label"),
-        ({"groups": torch.zeros(19)}, "one group"),
-        ({"groups": torch.arange(20) // 10}, "2 clean and 2 attacked"),
-        ({"features": torch.full((20, 2), math.nan)}, "not finite"),
-        ({"folds": 1}, "2 or more"),
-        ({"folds": 11}, "10 clean and 10 attacked"),
+        (torch.zeros(19, 2), torch.zeros(20), 5, "'it' has 19 rows and 20 labels, but 20 images"),
+        (torch.zeros(20, 2), torch.zeros(19), 5, "'it' has 20 rows and 19 labels, but 20 images"),
+        (torch.zeros(20, 2), torch.zeros(20), 1, "one fold leaves nothing"),
     ],
 )
-def test_mistakes_are_named(change: dict, message: str) -> None:
-    features, labels = data(20)
-    arguments = {"features": features, "labels": labels, "folds": 5, "seed": 0, **change}
+def test_mistakes_are_named(features: torch.Tensor, labels: torch.Tensor, folds: int, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        cross_validated(svm, **arguments)
+        cross_fitted(nearest_centre, {"it": features}, {"it": labels.bool()}, folds_of(20, folds, 0))
