@@ -33,3 +33,20 @@ def contradicted(request: pytest.FixtureRequest) -> None:
     if reason is not None:
         # Only a failed claim is expected: missing data, a bug or an attack that did not work must not pass for one.
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True, raises=ClaimFailed))
+
+
+@pytest.fixture
+def figures(robust_report_dir: Path | None, tmp_path: Path) -> Path:
+    """The report folder; without one, tables and figures are made all the same and thrown away."""
+    return robust_report_dir or tmp_path
+
+
+@pytest.fixture
+def threshold(request: pytest.FixtureRequest, robust_bench: Bench) -> float:
+    """The paper's threshold of the name given, at `paper` scale on the paper's own data sets only."""
+    settings = robust_bench.settings
+    paper = Paper.read(CLAIMS / f"{subject_of(request.node).paper}.toml")
+    found = paper.threshold(settings.dataset, request.param)
+    if settings.scale != "paper" or found is None:
+        pytest.skip("asserted at --scale=paper on the paper's own data sets, mnist and cifar10")
+    return found

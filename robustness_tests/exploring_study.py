@@ -22,7 +22,6 @@ from pytest_robust.defenses.dropout_autoencoder import DropoutAutoencoder
 from pytest_robust.defenses.dropout_ensemble import DropoutEnsemble, plain_recipe
 from pytest_robust.defenses.gac import GenerativeAdversarialClassifier
 from pytest_robust.evaluation.auroc import Auroc
-from pytest_robust.evaluation.detectors import Detection
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.evaluation.mean import Mean, paired_mean_difference
 from pytest_robust.evaluation.pairs import PairCounts
@@ -165,12 +164,7 @@ class ExploringStudy(PaperStudy):
 
     def auroc(self, name: str, kind: str) -> Auroc:
         """AUROC of a defense's score as a detector of adversaries among originals; its interval counts originals."""
-        image = self.adversaries(kind).image
-        assert image is not None
-        score = torch.cat([self.under(name, kind).decision.score, self.on_originals(name).decision.score]).double()
-        groups = torch.cat([image, torch.arange(len(self.originals))])
-        attacked = torch.arange(len(score)) < len(image)
-        return Detection(attacked, torch.zeros_like(attacked), score, torch.zeros_like(groups), groups).auc
+        return self.under(name, kind).auroc_against(self.on_originals(name))
 
     def plain_beside(self, name: str) -> Classifier:
         """The plain classifier that was trained in step with a GAC."""

@@ -42,12 +42,6 @@ def study(robust_bench: Bench) -> EnsemblesStudy:
 
 
 @pytest.fixture
-def figures(robust_report_dir: Path | None, tmp_path: Path) -> Path:
-    """The report folder; without one, tables are written all the same and thrown away."""
-    return robust_report_dir or tmp_path
-
-
-@pytest.fixture
 def thresholds(robust_bench: Bench) -> dict[str, float]:
     """The paper's thresholds by attack, at `paper` scale on the paper's own data set only."""
     settings = robust_bench.settings

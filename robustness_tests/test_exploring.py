@@ -35,12 +35,6 @@ def study(robust_bench: Bench) -> ExploringStudy:
 
 
 @pytest.fixture
-def figures(robust_report_dir: Path | None, tmp_path: Path) -> Path:
-    """The report folder; without one, figures are drawn all the same and thrown away."""
-    return robust_report_dir or tmp_path
-
-
-@pytest.fixture
 def asserted(robust_bench: Bench) -> Callable[[str], float | None]:
     """A threshold of the paper's own by name; None where it is not asserted."""
     settings = robust_bench.settings

@@ -50,22 +50,6 @@ def study(robust_bench: Bench) -> MismatchStudy:
     return MismatchStudy(robust_bench)
 
 
-@pytest.fixture
-def figures(robust_report_dir: Path | None, tmp_path: Path) -> Path:
-    """The report folder; without one, figures are drawn all the same and thrown away."""
-    return robust_report_dir or tmp_path
-
-
-@pytest.fixture
-def threshold(request: pytest.FixtureRequest, robust_bench: Bench) -> float:
-    """The paper's threshold, at `paper` scale on the paper's own data set only."""
-    settings = robust_bench.settings
-    found = PAPER.threshold(settings.dataset, request.param)
-    if settings.scale != "paper" or found is None:
-        pytest.skip("asserted at --scale=paper on the paper's own data sets, mnist and cifar10")
-    return found
-
-
 @pytest.mark.parametrize("network", ["network_1", "network_2"])
 @pytest.mark.robust(paper="mismatch", claim="I", defense="mismatch")
 def test_networks_learn(study: MismatchStudy, robust_record: Record, network: str) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.auroc import Auroc, auroc
 from pytest_robust.evaluation.compare import PairedDifference, paired_difference
+from pytest_robust.evaluation.detectors import Detection
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.threats.decision import Decision
 
@@ -109,8 +110,24 @@ class Evaluation:
         return paired_difference(self.correct, other.correct, self.image)
 
     def auroc_against(self, clean: Evaluation) -> Auroc:
-        """AUROC of the score as a detector of these images among `clean` ones."""
-        return auroc(self.decision.score, clean.decision.score)
+        """AUROC of the score as a detector of these images among `clean` ones.
+
+        Where several of these images share an original, `clean` is the originals, and the interval counts them.
+
+        Raises:
+            SettingsError: these images share originals, and `clean` is of other images.
+        """
+        if self.image is None:
+            return auroc(self.decision.score, clean.decision.score)
+        if int(self.image.max() if len(self) else -1) >= len(clean) or not torch.equal(clean.y[self.image], self.y):
+            raise SettingsError(
+                f"the adversarial images of {self.defense!r} share originals, and the clean evaluation is of other "
+                "images: evaluate the originals that were attacked, in order."
+            )
+        score = torch.cat([self.decision.score, clean.decision.score]).double()
+        attacked = torch.arange(len(score)) < len(self)
+        groups = torch.cat([self.image, torch.arange(len(clean))])
+        return Detection(attacked, torch.zeros_like(attacked), score, torch.zeros_like(groups), groups).auc
 
     def _check_pairs(self, other: Evaluation) -> None:
         if len(self) == len(other) and not torch.equal(self.y.cpu(), other.y.cpu()):

@@ -72,3 +72,25 @@ def test_relative_distance_by_hand() -> None:
 def test_a_class_of_one_has_no_spread() -> None:
     with pytest.raises(SettingsError, match="no spread"):
         ClassGeometry.of(torch.zeros(3, 2), torch.tensor([0, 0, 1]))
+
+
+def scored(y: list[int], score: list[float], image: list[int] | None = None) -> Evaluation:
+    label = torch.tensor(y)
+    decision = Decision(label, torch.zeros(len(y), dtype=torch.bool), torch.tensor(score))
+    return Evaluation("d", label, decision, image=None if image is None else torch.tensor(image))
+
+
+def test_adversaries_that_share_an_original_do_not_narrow_the_auroc() -> None:
+    clean = scored([0, 1, 2, 3], [0.1, 0.2, 0.6, 0.3])
+    once = scored([0, 1, 2, 3], [0.5, 0.7, 0.25, 0.9]).auroc_against(clean)
+    ten = scored([0, 1, 2, 3] * 10, [0.5, 0.7, 0.25, 0.9] * 10, [0, 1, 2, 3] * 10).auroc_against(clean)
+    ignored = scored([0, 1, 2, 3] * 10, [0.5, 0.7, 0.25, 0.9] * 10).auroc_against(clean)
+    assert ten.value == pytest.approx(once.value)
+    assert ten.upper - ten.lower > ignored.upper - ignored.lower
+
+
+@pytest.mark.parametrize("y", [[0, 1, 2], [0, 1, 3, 2]])
+def test_shared_originals_have_to_be_the_clean_images(y: list[int]) -> None:
+    adversaries = scored([0, 1, 2, 3], [0.5] * 4, [0, 1, 2, 3])
+    with pytest.raises(SettingsError, match="evaluate the originals that were attacked, in order"):
+        adversaries.auroc_against(scored(y, [0.1] * len(y)))
