@@ -188,7 +188,8 @@ class MismatchStudy(PaperStudy):
     def under_pgd(self, defense: str, threat_model: ThreatModel) -> Evaluation:
         """What a defense makes of test images attacked with PGD on one of its surfaces."""
         defended = self.guarded(defense)
-        made = self.bench.attack(defended.surface(threat_model), self.attack("pgd"))
+        images = self.bench.test_sample(PAPER.setup(self.dataset, "adaptive")["images"])
+        made = self.bench.attack(defended.surface(threat_model), self.attack("pgd"), images)
         return self.bench.evaluate(defended, made)
 
     def embedded(self) -> tuple[dict[str, Tensor], Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.settings import Settings
-from pytest_robust.defenses.gac import GenerativeAdversarialClassifier, GenerativeAdversarialLoss
+from pytest_robust.defenses.gac import PENALTY, GenerativeAdversarialClassifier, GenerativeAdversarialLoss
 from pytest_robust.errors import ModelError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.exploring_networks import gac_conv, gac_conv_classifier, gac_mlp, gac_mlp_classifier
@@ -159,11 +159,11 @@ def test_the_plain_classifier_is_trained_in_step(bench: Bench, version: Any) -> 
     assert differ == {"architecture", "loss"}
 
 
-def test_the_price_is_by_pixel_and_can_be_set(bench: Bench) -> None:
+def test_the_price_can_be_set(bench: Bench) -> None:
     defense = GenerativeAdversarialClassifier
     default, chosen = defense().recipe(bench).loss, defense(penalty=0.5).recipe(bench).loss
     assert isinstance(default, GenerativeAdversarialLoss)
     assert isinstance(chosen, GenerativeAdversarialLoss)
     assert chosen.penalty == 0.5
-    assert default.penalty == 1.0  # 64 pixels
+    assert default.penalty == PENALTY
     assert defense(epochs=3).recipe(bench).epochs == 3
