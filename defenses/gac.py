@@ -23,9 +23,9 @@ from pytest_robust.threats.defended import Defended, ThreatModel
 
 Version = Literal["mlp", "conv"]
 
-#: λ, the price of a squared change of 1. "These successes are highly dependent on a correct choice", which the paper does
-#: not print. Of 0.01, 0.03, 0.1, 0.3, 1 and 3 on digits, 1 had the most of the minimal adversaries of 200 held-out
-#: training images right, on the mean of both versions. On MNIST, of 0.08, 0.24, 0.82, 1, 2.4, 8.2 and 24 and on
+#: λ, the price of a squared change of 1. "These successes are highly dependent on a correct choice", which the paper
+#: does not print. Of 0.01, 0.03, 0.1, 0.3, 1 and 3 on digits, 1 had the most of the minimal adversaries of 200 held-
+#: out training images right, on the mean of both versions. On MNIST, of 0.08, 0.24, 0.82, 1, 2.4, 8.2 and 24 and on
 #: held-out images as well, 1 had 229 of the 290 right, where the most was 230, and lost no clean accuracy.
 PENALTY = 1.0
 #: Adam's step and the batch of CS231n's assignment 3, the source of the paper's starter code; 20 epochs: Figure 10.

@@ -16,6 +16,8 @@ MOON_POINTS = 600
 FOREIGN_POINTS = 600
 #: Foreign points keep this distance from every moon point, in sides of the square (our choice).
 MARGIN = 0.08
+#: Added to the run's seed for points that nothing is trained on.
+HELD_OUT_SEED = 9_000_011
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,7 @@ class Moons:
         points: all training points, float (N, 2) in [0, 1].
         labels: int64 (N,): 0, 1, and 2 for foreign points.
         foreign: foreign points that neither network was trained on.
+        own: points of the moons that neither network was trained on.
     """
 
     naive: Classifier
@@ -35,17 +38,23 @@ class Moons:
     points: Tensor
     labels: Tensor
     foreign: Split
+    own: Split
 
 
 def two_moons_networks(bench: Bench) -> Moons:
     """Train both MLPs, or take them from the store."""
     from sklearn.datasets import make_moons
 
-    raw, y = make_moons(MOON_POINTS, noise=0.06, random_state=bench.settings.seed)
-    points = torch.as_tensor(raw, dtype=torch.float32)
+    def moons(seed: int) -> tuple[Tensor, Tensor]:
+        raw, y = make_moons(MOON_POINTS, noise=0.06, random_state=seed)
+        return torch.as_tensor(raw, dtype=torch.float32), torch.as_tensor(y, dtype=torch.int64)
+
+    raw, labels = moons(bench.settings.seed)
+    more, more_labels = moons(bench.settings.seed + HELD_OUT_SEED)
     # Into the middle of the unit square, so that there is empty space all around.
-    points = 0.2 + 0.6 * (points - points.amin(0)) / (points.amax(0) - points.amin(0))
-    labels = torch.as_tensor(y, dtype=torch.int64)
+    points, held_out_points = (
+        (0.2 + 0.6 * (each - raw.amin(0)) / (raw.amax(0) - raw.amin(0))).clamp(0, 1) for each in (raw, more)
+    )
     far = _far_from(points, 2 * FOREIGN_POINTS, bench.settings.seed)
     train, held_out = far.split(FOREIGN_POINTS)
     dustbin = torch.full((FOREIGN_POINTS,), 2)
@@ -75,6 +84,7 @@ def two_moons_networks(bench: Bench) -> Moons:
         torch.cat([points, train]),
         torch.cat([labels, dustbin]),
         foreign,
+        _split(held_out_points, more_labels, 3, "two moons, held out"),
     )
 
 
