@@ -90,8 +90,10 @@ class AdversarialSet:
         """Several attacks on the same originals as one set that remembers which entries share an original.
 
         Raises:
-            SettingsError: the sets were made from different images.
+            SettingsError: the sets were made from different images, or there are none.
         """
+        if not sets:
+            raise SettingsError("there is no adversarial set to join: give one or more.")
         first = sets[0]
         if any(s.clean.fingerprint != first.clean.fingerprint for s in sets):
             raise SettingsError("adversarial sets of different images cannot be joined: attack the same split.")

@@ -55,8 +55,8 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
                 f"{type(self).__name__} attacks models that take [0, 1] images as they are: put the preprocessing into "
                 "the model and set clip_values=(0, 1)."
             )
-        if batch_size < 1:
-            raise AttackError(f"{type(self).__name__}: batch_size must be at least 1, not {batch_size}.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise AttackError(f"{type(self).__name__}: batch_size must be a whole number from 1, not {batch_size}.")
         self._targeted = targeted
         self.batch_size = batch_size
         self.seed = seed

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
+
 from torch import nn
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
+from pytest_robust.bench.defense import Defense
 from pytest_robust.data.split import Split
-from pytest_robust.errors import SettingsError
+from pytest_robust.errors import DefenseError, SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.threats.defended import Defended
 
@@ -44,6 +47,22 @@ def check_attack_object(attack: object) -> None:
         raise SettingsError(
             f"the attack {attack.name!r} has eps={attack.eps:g}, but {steps} steps of eps_step={step:g} reach only "
             f"{step * steps:g}: raise eps_step or max_iter with it."
+        )
+
+
+def check_defense_object(defense: object) -> None:
+    """Raise DefenseError unless `defense` is a frozen dataclass of parameters, derived from `Defense`, with a name."""
+    kind = type(defense)
+    if not isinstance(defense, Defense):
+        raise DefenseError(
+            f"a defense is a registered name or an object of a class derived from pytest_robust.Defense, not "
+            f"{defense!r}."
+        )
+    if not isinstance(getattr(defense, "name", None), str):
+        raise DefenseError(f"the defense {kind.__name__} has no name: write name: ClassVar[str] = '...' in the class.")
+    if not is_dataclass(defense):
+        raise DefenseError(
+            f"the defense {defense.name!r} is no dataclass: write @dataclass(frozen=True) above class {kind.__name__}."
         )
 
 

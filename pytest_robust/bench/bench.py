@@ -16,7 +16,7 @@ import torch
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.crafting import load_or_craft
-from pytest_robust.bench.arguments import check_attack_object, check_evaluated, check_surface
+from pytest_robust.bench.arguments import check_attack_object, check_defense_object, check_evaluated, check_surface
 from pytest_robust.bench.defense import Defense
 from pytest_robust.bench.evaluating import Evaluator
 from pytest_robust.bench.ledger import Event, Ledger, stopwatch
@@ -253,9 +253,10 @@ class Bench:
 
         Raises:
             UnknownNameError: nobody registered the name.
-            DefenseError: it does not give a `Defended`.
+            DefenseError: it is no frozen dataclass with a name, or does not give a `Defended`.
         """
-        chosen: Defense = self.registries.defenses.get(defense)() if isinstance(defense, str) else defense
+        chosen = self._defense_named(defense) if isinstance(defense, str) else defense
+        check_defense_object(chosen)
         # By class and parameters: two classes can share a title, and so can two numbers that print alike.
         key = type(chosen), repr(sorted(chosen.parameters.items()))
         if key not in self._defended:
@@ -266,6 +267,10 @@ class Bench:
                 )
             self._defended[key] = defended
         return self._defended[key]
+
+    def _defense_named(self, name: str) -> Defense:
+        registered = self.registries.defenses.get(name)
+        return registered if isinstance(registered, Defense) else registered()
 
     def surface(self, defended: Defended, threat_model: ThreatModel | str) -> Classifier:
         """What an attacker differentiates: the surrogate under `transfer`, else a surface of `defended`.

@@ -40,8 +40,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.scale not in ("quick", "paper"):
             raise SettingsError(f"unknown scale {self.scale!r}: choose quick or paper.")
-        if self.seed < 0:
-            raise SettingsError(f"the seed is {self.seed}, but seeds count from 0.")
+        if not isinstance(self.device, str):
+            raise SettingsError(f"the device is {self.device!r}; name it: auto, cpu, cuda, cuda:N or mps.")
+        # Seeds of roles are the run's plus some millions, and NumPy takes 32 bits.
+        if not 0 <= self.seed < 2**31:
+            raise SettingsError(f"the seed is {self.seed}, but seeds count from 0 to 2**31 - 1.")
 
     @property
     def source(self) -> DataSource:

@@ -40,14 +40,18 @@ class Paper:
         """Read a paper's TOML file.
 
         Raises:
-            ClaimError: it is missing or no TOML.
+            ClaimError: it is missing, no TOML, or lacks what every paper's file has.
         """
         try:
-            return cls(path, tomllib.loads(path.read_text(encoding="utf-8")))
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ClaimError(f"the claims file {path.name} cannot be read: {error.strerror}.") from error
         except tomllib.TOMLDecodeError as error:
             raise ClaimError(f"the claims file {path.name} is no TOML: {error}.") from error
+        for table, key in (("paper", "key"), ("setup", None)):
+            if table not in data or (key is not None and key not in data[table]):
+                raise ClaimError(f"the claims file {path.name} lacks [{table}]{f' with {key!r}' if key else ''}.")
+        return cls(path, data)
 
     @property
     def key(self) -> str:

@@ -56,11 +56,12 @@ class Defended:
         """Decisions on images `x`, float32 (N, C, H, W) in [0, 1], checked; tensors come back on `x`'s device.
 
         Raises:
-            DefenseError: a field of the decision has a wrong shape or dtype, a score is NaN, a label is no class.
+            DefenseError: a field of the decision has a wrong shape or dtype, a score is NaN, a label is no class; or
+                the networks cannot take such images.
         """
         parts = []
         for batch in x.split(batch_size):
-            decision = self.decide_batch(batch.to(self.device))
+            decision = self._answer(batch)
             check_decision(decision, len(batch), self.num_classes, self.name)
             parts.append(
                 Decision(decision.label.to(x.device), decision.rejected.to(x.device), decision.score.to(x.device))
@@ -68,6 +69,17 @@ class Defended:
         if parts:
             return Decision.cat(parts)
         return Decision(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool), torch.empty(0))
+
+    def _answer(self, batch: Tensor) -> Decision:
+        try:
+            return self.decide_batch(batch.to(self.device))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # torch's, above all: of images that the networks were not made for
+            raise DefenseError(
+                f"the defended model {self.name!r} failed on images of shape {tuple(batch.shape[1:])} (C, H, W): "
+                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}."
+            ) from error
 
     def surface(self, threat_model: ThreatModel | str) -> Classifier:
         """The classifier that an attacker differentiates under `threat_model`, or under another name it is offered by.
