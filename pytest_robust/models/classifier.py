@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pytest_robust.errors import ModelError
-from pytest_robust.models.structure import all_tensors, own_fingerprint, structure_fingerprint
+from pytest_robust.models.structure import all_tensors, own_fingerprint, structure_fingerprint, tensors_version
 from pytest_robust.store.fingerprint import fingerprint, tensors_fingerprint
 
 # Versions of the hashed weights, the weights themselves (alive, so that no other tensor gets their address), the hash.
 # Not kept on the classifier, where a copy would inherit the hash of its original.
-_Hashed = tuple[tuple[tuple[int, int], ...], dict[str, Tensor], str]
+_Hashed = tuple[tuple[tuple[int, int, int], ...], dict[str, Tensor], str]
 _hashed: WeakKeyDictionary[nn.Module, _Hashed] = WeakKeyDictionary()
 
 
@@ -153,7 +153,7 @@ class Classifier(nn.Module):
 
     def _weights_fingerprint(self) -> str:
         tensors = all_tensors(self)
-        version = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors.values())
+        version = tensors_version(tensors)
         known = _hashed.get(self)
         if known is None or known[0] != version:
             known = _hashed[self] = version, tensors, tensors_fingerprint(tensors)
@@ -161,8 +161,6 @@ class Classifier(nn.Module):
 
     def train(self, mode: bool = True) -> Classifier:
         """Set training mode, or eval mode with ``train(False)``."""
-        if mode:
-            _hashed.pop(self, None)  # an optimiser that writes through `.data` leaves no trace in the version
         super().train(mode)
         return self
 

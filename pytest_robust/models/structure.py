@@ -6,11 +6,11 @@ can have the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint, tensors_fingerprint
@@ -22,7 +22,7 @@ def structure_fingerprint(network: nn.Module) -> str:
     """Of every module in `network`: its place, its class, the code of that class, and the attributes set on it.
 
     An attribute that is no plain data counts by its type's name and code, a function by its code and by what it
-    closes over.
+    closes over or finds among the globals; forward hooks are functions of the module.
     """
     return fingerprint([[name, *_module(module)] for name, module in network.named_modules()])
 
@@ -32,10 +32,26 @@ def all_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**module.state_dict(), **dict(module.named_buffers())}
 
 
+def tensors_version(tensors: dict[str, Tensor]) -> tuple[tuple[int, int, int], ...]:
+    """What changes when weights do, at a small part of a hash's cost: addresses, torch's versions, sums of the bits.
+
+    The sums see what is written through `.data`, of which torch's versions know nothing.
+    """
+    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version, _sum_of_bits(t)) for t in tensors.values())
+
+
+def _sum_of_bits(tensor: Tensor) -> int:
+    sizes = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    flat = tensor.detach().contiguous().flatten()
+    if flat.is_complex():
+        flat = torch.view_as_real(flat).flatten()
+    return int(flat.view(sizes.get(flat.element_size(), torch.uint8)).sum(dtype=torch.int64))
+
+
 def own_fingerprint(module: nn.Module, *, apart: frozenset[str]) -> str:
     """Of a module's class, its code, and its own attributes, but for those in `apart`; not of its children."""
-    kind, code, attributes = _module(module)
-    return fingerprint([kind, code, {name: value for name, value in attributes.items() if name not in apart}])
+    kind, code, attributes, hooks = _module(module)
+    return fingerprint([kind, code, hooks, {name: value for name, value in attributes.items() if name not in apart}])
 
 
 def _module(module: nn.Module) -> list[Any]:
@@ -43,7 +59,8 @@ def _module(module: nn.Module) -> list[Any]:
     # torch's own code counts by torch's version, which is in the keys.
     code = "" if kind.__module__.startswith("torch.nn.") else source_fingerprint(kind)
     attributes = {name: _value(value) for name, value in vars(module).items() if _counts(kind, name)}
-    return [f"{kind.__module__}.{kind.__qualname__}", code, attributes]
+    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+    return [f"{kind.__module__}.{kind.__qualname__}", code, attributes, [_value(hook) for hook in hooks]]
 
 
 def _counts(kind: type, name: str) -> bool:
@@ -51,25 +68,42 @@ def _counts(kind: type, name: str) -> bool:
     return name not in _OWN and not isinstance(getattr(kind, name, None), cached_property)
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, nn.Module):  # one that is no child: in a closure, or in a plain list
+def _value(value: Any, seen: frozenset[int] = frozenset()) -> str:
+    if isinstance(value, nn.Module):  # one that is no child: in a closure, a global, or in a plain list
         return fingerprint([structure_fingerprint(value), tensors_fingerprint(all_tensors(value))])
+    if isinstance(value, Tensor):
+        return tensors_fingerprint({"": value})
     if isinstance(value, (list, tuple)):
-        return fingerprint([_value(each) for each in value])
+        return fingerprint([_value(each, seen) for each in value])
     if isinstance(value, dict):
-        return fingerprint([[str(key), _value(each)] for key, each in value.items()])
+        return fingerprint([[str(key), _value(each, seen)] for key, each in value.items()])
     try:
         return fingerprint(value)
     except TypeError:
         pass
-    if isinstance(value, (FunctionType, MethodType)):
-        return _function(value)
+    if isinstance(value, MethodType):
+        value = value.__func__
+    if isinstance(value, FunctionType):
+        return _function(value, seen)
     kind = value if isinstance(value, type) else type(value)
     return fingerprint([f"{kind.__module__}.{kind.__qualname__}", source_fingerprint(kind)])
 
 
-def _function(function: Callable[..., Any]) -> str:
-    cells = getattr(function, "__closure__", None) or ()
-    held = [_value(cell.cell_contents) for cell in cells if cell.cell_contents is not function]
-    defaults = [_value(value) for value in getattr(function, "__defaults__", None) or ()]
-    return fingerprint([function.__qualname__, source_fingerprint(function), held, defaults])
+def _function(function: FunctionType, seen: frozenset[int]) -> str:
+    """Of a function's code, its defaults, and the values that it closes over or finds among its module's globals."""
+    if id(function) in seen:  # it calls itself, directly or not
+        return function.__qualname__
+    seen |= {id(function)}
+    held = [
+        _value(cell.cell_contents, seen) for cell in function.__closure__ or () if cell.cell_contents is not function
+    ]
+    defaults = [_value(value, seen) for value in function.__defaults__ or ()]
+    used = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    found = {name: _value(value, seen) for name, value in sorted(used.items()) if not isinstance(value, ModuleType)}
+    return fingerprint([function.__qualname__, source_fingerprint(function), held, defaults, found])
+
+
+def _names(code: CodeType) -> set[str]:
+    """Names that the code, or a function inside it, looks up outside itself."""
+    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)

@@ -62,6 +62,43 @@ def closed_over(seed: int) -> Calling:
     return Calling(lambda x: network(x))
 
 
+GLOBAL_NETWORKS = [linear(0), linear(1)]
+GLOBAL_SHIFT = torch.tensor(1.0)
+
+
+def of_a_global(x: Tensor) -> Tensor:
+    return GLOBAL_NETWORKS[0](x)
+
+
+def shifted_by_a_global(x: Tensor) -> Tensor:
+    return of_a_global(x) + GLOBAL_SHIFT
+
+
+def hooked(shift: float) -> nn.Module:
+    network = linear()
+    network.register_forward_hook(lambda _module, _inputs, output: output + shift)
+    return network
+
+
+def test_what_a_function_finds_among_the_globals_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = classifier(Calling(shifted_by_a_global)).fingerprint
+    assert classifier(Calling(shifted_by_a_global)).fingerprint == before
+    monkeypatch.setitem(globals(), "GLOBAL_SHIFT", torch.tensor(2.0))
+    shifted = classifier(Calling(shifted_by_a_global)).fingerprint
+    monkeypatch.setitem(globals(), "GLOBAL_NETWORKS", [linear(1)])
+    assert len({before, shifted, classifier(Calling(shifted_by_a_global)).fingerprint}) == 3
+
+
+def test_functions_that_call_each_other_have_a_fingerprint() -> None:
+    def even(x: Tensor) -> Tensor:
+        return odd(x)
+
+    def odd(x: Tensor) -> Tensor:
+        return even(x)
+
+    assert classifier(Calling(even)).fingerprint == classifier(Calling(even)).fingerprint
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -69,8 +106,9 @@ def closed_over(seed: int) -> Calling:
         (classifier(Buffered(0.0)), classifier(Buffered(1.0))),
         (classifier(Hiding(0)), classifier(Hiding(1))),
         (classifier(closed_over(0)), classifier(closed_over(1))),
+        (classifier(hooked(0.0)), classifier(hooked(1.0))),
     ],
-    ids=["subclass", "buffer that is not saved", "network in a list", "network in a closure"],
+    ids=["subclass", "buffer that is not saved", "network in a list", "network in a closure", "forward hook"],
 )
 def test_whatever_changes_the_answer_changes_the_fingerprint(one: Classifier, other: Classifier) -> None:
     x = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))
