@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.special import betainc, ndtri
 from torch import Tensor
 
@@ -180,15 +183,20 @@ def _tango_upper(b: float, c: float, n: int, confidence: float) -> float:
         return 1.0
     z = float(ndtri(1 - (1 - confidence) / 2))
 
-    def score(delta: float) -> float:
-        # Maximum-likelihood share of the second kind of discordance, given the difference δ.
-        p1, p2 = 2 * n, (2 * n + c - b) * delta - b - c
-        p3 = -c * delta * (1 - delta)
-        q = (math.sqrt(max(p2 * p2 - 4 * p1 * p3, 0.0)) - p2) / (2 * p1)
-        variance = n * (2 * q + delta * (1 - delta))
-        return (b - c - n * delta) / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, b - c - n * delta)
+    return _bisect(lambda delta: tango_score(b, c, n, delta) < -z, (b - c) / n, 1.0)
 
-    return _bisect(lambda delta: score(delta) < -z, (b - c) / n, 1.0)
+
+def tango_score(b: ArrayLike, c: ArrayLike, n: int, delta: float) -> Any:
+    """Tango's score of `b` and `c` discordant pairs of `n` against the difference `delta`; arrays broadcast."""
+    b, c = np.asarray(b, dtype=float), np.asarray(c, dtype=float)
+    # Maximum-likelihood share of the second kind of discordance, given the difference.
+    p1, p2 = 2 * n, (2 * n + c - b) * delta - b - c
+    p3 = -c * delta * (1 - delta)
+    q = (np.sqrt(np.maximum(p2 * p2 - 4 * p1 * p3, 0.0)) - p2) / (2 * p1)
+    variance = n * (2 * q + delta * (1 - delta))
+    excess = b - c - n * delta
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(excess == 0, 0.0, excess / np.sqrt(np.maximum(variance, 0.0)))
 
 
 def _bisect(true_above: Callable[[float], bool], low: float, high: float) -> float:
