@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from pytest_robust.bench.defense import Defense as Defense
     from pytest_robust.claims.claim import Claim as Claim
     from pytest_robust.data.dataset import Dataset as Dataset
+    from pytest_robust.data.image_folder import ImageFolder as ImageFolder
     from pytest_robust.data.split import Split as Split
     from pytest_robust.errors import RobustError as RobustError
     from pytest_robust.evaluation.evaluation import Evaluation as Evaluation
     from pytest_robust.evaluation.rate import Rate as Rate
     from pytest_robust.evaluation.verdict import Verdict as Verdict
     from pytest_robust.models.classifier import Classifier as Classifier
+    from pytest_robust.models.family import Family as Family
+    from pytest_robust.models.family import Member as Member
     from pytest_robust.models.recipe import Recipe as Recipe
+    from pytest_robust.models.resized import ResizedInput as ResizedInput
     from pytest_robust.store.artifacts import ArtifactStore as ArtifactStore
     from pytest_robust.threats.decision import Decision as Decision
     from pytest_robust.threats.defended import Defended as Defended
@@ -45,8 +49,12 @@ _HOME = {
     "Defended": "pytest_robust.threats.defended",
     "Defense": "pytest_robust.bench.defense",
     "Evaluation": "pytest_robust.evaluation.evaluation",
+    "Family": "pytest_robust.models.family",
+    "ImageFolder": "pytest_robust.data.image_folder",
+    "Member": "pytest_robust.models.family",
     "Rate": "pytest_robust.evaluation.rate",
     "Recipe": "pytest_robust.models.recipe",
+    "ResizedInput": "pytest_robust.models.resized",
     "RobustError": "pytest_robust.errors",
     "Split": "pytest_robust.data.split",
     "ThreatModel": "pytest_robust.threats.defended",

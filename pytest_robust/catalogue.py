@@ -1,4 +1,4 @@
-"""What this package registers, as names and import paths, and the four registries made from them.
+"""What this package registers, as names and import paths, and the five registries made from them.
 
 A table of strings, so that listing what exists imports neither torch nor ART. A built-in gets nothing here that
 another package cannot have through an entry point, or a user through the hook ``pytest_robust_register``.
@@ -20,6 +20,7 @@ DATASETS = {
     "notmnist": "pytest_robust.data.notmnist:notmnist",
     "cifar10": "pytest_robust.data.cifar:cifar10",
     "cifar100": "pytest_robust.data.cifar:cifar100",
+    "imagenet": "pytest_robust.data.imagenet:imagenet",
 }
 
 ARCHITECTURES = {
@@ -38,6 +39,14 @@ ARCHITECTURES = {
     "gac_conv": "pytest_robust.models.exploring_networks:gac_conv",
     "gac_mlp_classifier": "pytest_robust.models.exploring_networks:gac_mlp_classifier",
     "gac_conv_classifier": "pytest_robust.models.exploring_networks:gac_conv_classifier",
+    "ladder_linear": "pytest_robust.models.family_networks:linear",
+    "ladder_mlp_narrow": "pytest_robust.models.family_networks:mlp_narrow",
+    "ladder_mlp_wide": "pytest_robust.models.family_networks:mlp_wide",
+    "ladder_convnet_8": "pytest_robust.models.family_networks:convnet_8",
+    "ladder_convnet_16": "pytest_robust.models.family_networks:convnet_16",
+    "ladder_convnet_32": "pytest_robust.models.family_networks:convnet_32",
+    "ladder_resnet_small": "pytest_robust.models.family_networks:resnet_small",
+    "ladder_resnet_large": "pytest_robust.models.family_networks:resnet_large",
     "mismatch_cnn": "pytest_robust.models.mismatch_networks:mismatch_cnn",
     "mismatch_cnn_digits": "pytest_robust.models.mismatch_networks:mismatch_cnn_digits",
     "mismatch_mlp": "pytest_robust.models.mismatch_networks:mismatch_mlp",
@@ -68,6 +77,13 @@ ATTACKS = {
     "autoattack": "pytest_robust.attacks.catalogue:AUTOATTACK",
 }
 
+FAMILIES = {
+    "digits": "pytest_robust.bench.trained_families:digits",
+    "mnist": "pytest_robust.bench.trained_families:mnist",
+    "imagenet-paper": "pytest_robust.bench.imagenet_families:imagenet_paper",
+    "imagenet-small": "pytest_robust.bench.imagenet_families:imagenet_small",
+}
+
 
 def builtin_defenses() -> dict[str, str]:
     """One entry per module in ``defenses/``: adding a defense is adding a file.
@@ -82,13 +98,14 @@ def builtin_defenses() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Registries:
-    """The four registries of one session; what a user's hook registers ends with the session.
+    """The five registries of one session; what a user's hook registers ends with the session.
 
     Args:
         datasets: functions from a `DataSource` to a `Dataset`.
         architectures: functions from the number of classes and the input shape (C, H, W) to an ``nn.Module``.
         attacks: `Attack` objects.
         defenses: `Defense` subclasses.
+        families: functions from a `Bench`, or from nothing, to named networks.
     """
 
     datasets: Registry[Any] = field(default_factory=lambda: Registry("data set", DATASETS, "pytest_robust.datasets"))
@@ -111,3 +128,4 @@ class Registries:
     defenses: Registry[Any] = field(
         default_factory=lambda: Registry("defense", builtin_defenses(), "pytest_robust.defenses")
     )
+    families: Registry[Any] = field(default_factory=lambda: Registry("family", FAMILIES, "pytest_robust.families"))

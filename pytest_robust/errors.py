@@ -8,6 +8,7 @@ RobustError
 ├── DataError              images or labels that break the contract of a Split
 │   └── MissingDataError   files that are not under the data root
 ├── ModelError             a network that is not a classifier from [0, 1] images to logits
+├── FamilyError            a family of networks that is not whole, or whose networks do not compare
 ├── AttackError            an attack that cannot run, or whose output breaks the contract
 ├── DefenseError           a defense whose decision breaks the contract
 ├── ClaimError             a claim that names a figure its paper's file does not have
@@ -47,6 +48,10 @@ class MissingDataError(DataError):
 
 class ModelError(RobustError):
     """A network that is not a classifier from [0, 1] images to logits."""
+
+
+class FamilyError(RobustError):
+    """A family of networks that is not whole, or whose networks cannot be compared on the same images."""
 
 
 class AttackError(RobustError):

@@ -1,6 +1,6 @@
 """One generic registry: names to lazily imported objects, from this package, from entry points, from a user.
 
-Data sets, architectures, attacks and defenses are four instances of it (see `catalogue`). It imports nothing
+Data sets, architectures, attacks, defenses and families are five instances of it (see `catalogue`). It imports nothing
 heavy: `names` never imports what is registered, `get` imports exactly the one asked for.
 """
 

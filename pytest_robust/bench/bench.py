@@ -6,12 +6,13 @@ twice it makes once: in memory within a session, in the artifact store between s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
@@ -19,17 +20,22 @@ from pytest_robust.attacks.crafting import load_or_craft
 from pytest_robust.bench.arguments import check_attack_object, check_defense_object, check_evaluated, check_surface
 from pytest_robust.bench.defense import Defense
 from pytest_robust.bench.evaluating import Evaluator
+from pytest_robust.bench.families import default_family, made_by
 from pytest_robust.bench.ledger import Event, Ledger, stopwatch
 from pytest_robust.bench.profile import Profile, profile_for
 from pytest_robust.bench.settings import Settings, resolve_device
 from pytest_robust.catalogue import Registries
 from pytest_robust.data.dataset import Dataset
+from pytest_robust.data.images import Images
 from pytest_robust.data.split import Split
+from pytest_robust.data.streamed import loaded
 from pytest_robust.errors import DefenseError, SettingsError
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.family import Family, family_of, right_by_all
 from pytest_robust.models.parallel import processes_for, train_in_parallel
 from pytest_robust.models.precision import best_precision
+from pytest_robust.models.predicted import load_or_predict
 from pytest_robust.models.progress import Progress
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.models.recipe_key import recipe_key
@@ -76,6 +82,7 @@ class Bench:
         #: Seconds that another process took to train a model which this one has not loaded yet, by its key.
         self._trained_apart: dict[str, float] = {}
         self._defended: dict[tuple[type[Defense], str], Defended] = {}
+        self._families: dict[str, Family] = {}
         self._evaluator = Evaluator(self.store, self.ledger)
 
     # -- data ----------------------------------------------------------------------------------------------------
@@ -157,19 +164,24 @@ class Bench:
     @cached_property
     def test_split(self) -> Split:
         """The test images of the run's scale: all of them, or a random sample of fixed seed."""
-        return self.test_sample(self.profile.test_images)
+        return loaded(self.test_images)
+
+    @cached_property
+    def test_images(self) -> Images:
+        """The same images as `test_split`, as a study takes them: in chunks, which a streamed data set reads then."""
+        return self._sampled(self.dataset.test_images, self.profile.test_images)
 
     @cached_property
     def out_distribution_test_split(self) -> Split:
         """Foreign test images, as many as the scale allows."""
-        return self._sampled(self.out_distribution.test, self.profile.test_images)
+        return loaded(self._sampled(self.out_distribution.test_images, self.profile.test_images))
 
     def test_sample(self, size: int | None) -> Split:
         """A random sample of the test images; None is all of them."""
-        return self._sampled(self.dataset.test, size)
+        return loaded(self._sampled(self.dataset.test_images, size))
 
-    def _sampled(self, split: Split, size: int | None) -> Split:
-        return split if size is None or size >= len(split) else split.sample(size, self._sample_seed)
+    def _sampled(self, images: Images, size: int | None) -> Images:
+        return images if size is None or size >= len(images) else images.sample(size, self._sample_seed)
 
     @property
     def _sample_seed(self) -> int:
@@ -247,6 +259,44 @@ class Bench:
     def surrogate_recipe(self) -> Recipe:
         """Of `surrogate`."""
         return self.recipe(name="surrogate", seed=self.settings.seed + SURROGATE_SEED)
+
+    def family(self, family: str | Family | Mapping[str, nn.Module] | None = None) -> Family:
+        """Named networks to compare, each fitted to the images of the run, in eval mode and frozen.
+
+        Args:
+            family: a registered name, ``FILE.py:FUNCTION``, ``PACKAGE.MODULE:FUNCTION``, a `Family`, or names to
+                modules (or `Classifier`, or `Member`); None is the run's (``--family``), or else the data set's own.
+
+        Raises:
+            UnknownNameError: nobody registered the name.
+            MissingDataError: a network's weights are not under the data root.
+            FamilyError: a network cannot be loaded or does not fit the images; never are there fewer networks.
+        """
+        chosen = family if family is not None else self.settings.family or default_family(self.settings.dataset)
+        if not isinstance(chosen, str):
+            name = chosen.name if isinstance(chosen, Family) else "own"
+            return family_of(name, chosen, self.dataset.num_classes, self.dataset.input_shape, self.device)
+        if chosen not in self._families:
+            made = made_by(chosen, self)
+            dataset = self.dataset
+            self._families[chosen] = family_of(chosen, made, dataset.num_classes, dataset.input_shape, self.device)
+        return self._families[chosen]
+
+    def predictions(self, family: Family, images: Images | None = None) -> dict[str, Tensor]:
+        """Each member's predicted labels (by default of the test images), int64 of shape (N,), from the store or now.
+
+        Images are read in chunks, in one pass, and only if some member's labels are not in the store.
+        """
+        return load_or_predict(family.members, self.test_images if images is None else images, self.store)
+
+    def correctly_classified_by_all(self, family: Family, images: Images | None = None) -> Tensor:
+        """Positions, int64, of the images (by default the test images) that every member classifies correctly.
+
+        Raises:
+            FamilyError: there is no such image.
+        """
+        chosen = self.test_images if images is None else images
+        return right_by_all(family.name, self.predictions(family, chosen), chosen)
 
     def defend(self, defense: str | Defense) -> Defended:
         """A fitted defense, by registered name or as an object.

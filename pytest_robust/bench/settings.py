@@ -21,6 +21,8 @@ class Settings:
 
     Args:
         dataset: registered name of the data set.
+        family: the networks to compare: a registered name, ``FILE.py:FUNCTION`` or ``PACKAGE.MODULE:FUNCTION``; None
+            is the family of the data set.
         scale: "quick" runs on two CPU cores in minutes; "paper" is the paper's own data, sizes and epochs.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         data_root: folder with the data sets' files, in torchvision's layout.
@@ -36,6 +38,7 @@ class Settings:
     download: bool = False
     cache: Path = field(default_factory=default_root)
     seed: int = 0
+    family: str | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in ("quick", "paper"):

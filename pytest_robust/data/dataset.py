@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_robust.data.images import Images
 from pytest_robust.data.split import Split
 from pytest_robust.errors import DataError
 
@@ -59,6 +60,11 @@ class Dataset:
     def num_classes(self) -> int:
         """How many classes."""
         return len(self.class_names)
+
+    @property
+    def test_images(self) -> Images:
+        """The test images as a study takes them, in chunks; here they are in memory anyway."""
+        return self.test
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pytest_robust.data.images import chunk_ranges
 from pytest_robust.errors import DataError
 
 Kind = Literal["natural", "interpolated", "adversarial"]
@@ -70,7 +71,7 @@ class Split:
         Raises:
             DataError: a position that no image has, or a mask of another length.
         """
-        picked = self._positions(index)
+        picked = positions(index, len(self), self.name).to(self.x.device)
         return replace(self, x=self.x[picked], y=self.y[picked], name=name or self.name)
 
     def sample(self, size: int, seed: int) -> Split:
@@ -83,6 +84,16 @@ class Split:
             raise DataError(f"{self.name}: a sample of {size} images cannot be drawn; ask for 0 or more.")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size]
         return self.subset(order, name=f"{self.name}[{min(size, len(self))} of {len(self)}, seed {seed}]")
+
+    def chunks(self, size: int) -> Iterator[Split]:
+        """All images in order, as splits of at most `size` images that share this one's memory.
+
+        Raises:
+            DataError: `size` is not a positive number.
+        """
+        for part in chunk_ranges(len(self), size, self.name):
+            x, y = self.x[part.start : part.stop], self.y[part.start : part.stop]
+            yield replace(self, x=x, y=y, name=f"{self.name}[{part.start}:{part.stop}]")
 
     def relabelled(self, label: int, num_classes: int) -> Split:
         """The same images, all with one label: how out-distribution images enter a dustbin class.
@@ -99,25 +110,27 @@ class Split:
             vars(moved)["fingerprint"] = self.fingerprint
         return moved
 
-    def _positions(self, index: Tensor | Sequence[int]) -> Tensor:
-        """`index` as int64 positions on the device of the images, checked."""
-        picked = torch.as_tensor(index, device=self.x.device)
-        if picked.dtype == torch.bool and picked.shape == (len(self),):
-            return picked.nonzero().flatten()
-        if picked.shape == (0,):
-            return picked.to(torch.int64)  # an empty list reads as floats
-        if picked.ndim != 1 or picked.dtype not in INTEGERS:
-            raise DataError(
-                f"{self.name}: an index must be integer positions or a bool mask of shape ({len(self)},), "
-                f"not {picked.dtype} of shape {tuple(picked.shape)}."
-            )
-        low, high = int(picked.min()), int(picked.max())
-        if low < 0 or high >= len(self):
-            raise DataError(
-                f"{self.name}: positions run from {low} to {high}, but there are {len(self)} images; "
-                "count them from zero."
-            )
-        return picked.to(torch.int64)
+
+def positions(index: Tensor | Sequence[int], n: int, where: str) -> Tensor:
+    """`index` (positions, or a bool mask of shape (n,)) as int64 positions among `n` images, checked.
+
+    Raises:
+        DataError: a position that no image has, a mask of another length, or something else.
+    """
+    picked = torch.as_tensor(index)
+    if picked.dtype == torch.bool and picked.shape == (n,):
+        return picked.nonzero().flatten()
+    if picked.shape == (0,):
+        return picked.to(torch.int64)  # an empty list reads as floats
+    if picked.ndim != 1 or picked.dtype not in INTEGERS:
+        raise DataError(
+            f"{where}: an index must be integer positions or a bool mask of shape ({n},), "
+            f"not {picked.dtype} of shape {tuple(picked.shape)}."
+        )
+    low, high = int(picked.min()), int(picked.max())
+    if low < 0 or high >= n:
+        raise DataError(f"{where}: positions run from {low} to {high}, but there are {n} images; count them from zero.")
+    return picked.to(torch.int64)
 
 
 def check_images(x: Tensor, where: str) -> None:

@@ -24,6 +24,7 @@ def check_options(session: RobustSession) -> None:
             resolve_device(options.device)
     except RobustError as error:
         raise pytest.UsageError(str(error)) from None
+    _check_family_file(options)
     _check_data_root(options)
     _check_folder(options.cache, "--robust-cache", "the cache folder")
     _check_folder(options.report, "--robust-report", "the report folder")
@@ -31,14 +32,22 @@ def check_options(session: RobustSession) -> None:
 
 def _check_names(session: RobustSession) -> None:
     options = session.options
-    if not options.given & {"dataset", "defense", "attack"}:
+    if not options.given & {"dataset", "defense", "attack", "family"}:
         return
     registries = session.registries
     registries.datasets.check(options.dataset)
+    if options.family is not None and ":" not in options.family:
+        registries.families.check(options.family)
     for name in options.defense:
         registries.defenses.check(name)
     for name in options.attack:
         registries.attacks.check(name)
+
+
+def _check_family_file(options: Options) -> None:
+    file = (options.family or "").rpartition(":")[0]
+    if file.endswith(".py") and not Path(file).is_file():
+        raise pytest.UsageError(f"the file {file} of the family does not exist: name another with --robust-family.")
 
 
 def _check_data_root(options: Options) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.hookspec(historic=True)
 def pytest_robust_register(registries: Registries) -> None:
-    """Register data sets, architectures, attacks and defenses for this session.
+    """Register data sets, architectures, attacks, defenses and families for this session.
 
     Called once per implementation, when a name is first needed; an implementation in a conftest.py that pytest
     loads later is called when it is loaded. Names given on the command line must be registered by the conftest.py
@@ -22,5 +22,6 @@ def pytest_robust_register(registries: Registries) -> None:
             registries.defenses.register("mine", MyDefense)
 
     Args:
-        registries: ``.datasets``, ``.architectures``, ``.attacks``, ``.defenses``, each with ``register(name, obj)``.
+        registries: ``.datasets``, ``.architectures``, ``.attacks``, ``.defenses``, ``.families``, each with
+            ``register(name, obj)``.
     """

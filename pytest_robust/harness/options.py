@@ -55,6 +55,7 @@ class Option(NamedTuple):
 TABLE = (
     Option("defense", "Defenses to test, all registered ones by default; repeatable.", "NAME[,NAME]", True, "names"),
     Option("attack", "Attacks to test with; repeatable.", "NAME[,NAME]", True, "names"),
+    Option("family", "Networks to compare, by name or as FILE.py:FUNCTION.", "NAME", True),
     Option("dataset", "Data set (default: digits, which needs no files).", "NAME", True),
     Option("scale", "quick: minutes on two CPU cores; paper: the paper's sizes (default: quick).", "SCALE", True),
     Option("device", "auto, cpu, cuda, cuda:N or mps (default: auto).", "DEVICE", True),
@@ -73,11 +74,13 @@ class Options(NamedTuple):
     Args:
         defense: names that were asked for; empty is all.
         attack: names that were asked for; empty is the default ones.
+        family: a registered name, ``FILE.py:FUNCTION`` or ``PACKAGE.MODULE:FUNCTION``; None is the data set's own.
         given: names of the options that the command line or an ini file sets.
     """
 
     defense: tuple[str, ...] = ()
     attack: tuple[str, ...] = ()
+    family: str | None = None
     dataset: str = "digits"
     scale: str = "quick"
     device: str = "auto"
@@ -176,6 +179,16 @@ def _name(value: str, _base: Path) -> str:
     return value.strip()
 
 
+def _family(value: str, base: Path) -> str:
+    name = _name(value, base)
+    file, colon, function = name.rpartition(":")
+    if not colon and not name.endswith(".py"):
+        return name
+    if not file or not function:
+        raise ValueError(f"{value!r} names no function: write FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION.")
+    return f"{_folder(file, base)}:{function}" if file.endswith(".py") else name
+
+
 def _scale(value: str, _base: Path) -> str:
     if value not in SCALES:
         raise ValueError(f"unknown scale {value!r}: choose {' or '.join(SCALES)}.")
@@ -212,6 +225,7 @@ def _folder(value: str, base: Path) -> Path:
 _CONVERT: dict[str, Callable[[Any, Path], Any]] = {
     "defense": _names,
     "attack": _names,
+    "family": _family,
     "dataset": _name,
     "scale": _scale,
     "device": _device,

@@ -79,6 +79,7 @@ class RobustSession:
         chosen: dict[str, Any] = {} if options.cache is None else {"cache": options.cache}
         settings = Settings(
             dataset=options.dataset,
+            family=options.family,
             scale=options.scale,  # type: ignore[arg-type]  # one of SCALES, checked when it was read
             device=session_device(options.device, self.worker),
             data_root=options.data_root,

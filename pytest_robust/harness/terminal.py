@@ -22,6 +22,8 @@ def header(session: RobustSession) -> str:
         f"seed {options.seed}",
         f"cache {_short(_cache(options.cache))}",
     ]
+    if options.family is not None:
+        parts.append(f"family {options.family}")
     for plural, names in (("defenses", options.defense), ("attacks", options.attack)):
         if names:
             parts.append(f"{plural} {', '.join(names)}")

@@ -66,7 +66,7 @@ def file_fingerprint(path: Path | str) -> str:
     return _file_fingerprint(str(path), Path(path).stat().st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=100_000)
 def _file_fingerprint(path: str, _mtime_ns: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 

@@ -1,0 +1,131 @@
+"""From what a user names as a family to its networks: a registered name, or a function in a file or a module."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pytest_robust.errors import FamilyError, RobustError
+
+if TYPE_CHECKING:
+    from pytest_robust.bench.bench import Bench
+
+#: The family that goes with a data set, for a run that names none.
+DEFAULTS = {"digits": "digits", "mnist": "mnist", "fashion_mnist": "mnist", "imagenet": "imagenet-small"}
+
+
+def default_family(dataset: str) -> str:
+    """The registered name of the family that goes with a data set.
+
+    Raises:
+        FamilyError: none does.
+    """
+    if dataset not in DEFAULTS:
+        raise FamilyError(
+            f"no family goes with the data set {dataset!r}: name one with --family NAME or --family=FILE.py:FUNCTION."
+        )
+    return DEFAULTS[dataset]
+
+
+def made_by(name: str, bench: Bench) -> object:
+    """What the function of a family gives, unchecked.
+
+    The function takes nothing, or the bench. While it runs, and while its file is imported, the file's folder is first
+    on the import path, as when Python runs the file.
+
+    Raises:
+        UnknownNameError: no such name is registered.
+        FamilyError: there is no such file, module or function, or it raises.
+        RobustError: it raises one itself: files that are missing, weights that do not fit.
+    """
+    file, colon, function_name = name.rpartition(":")
+    if not colon:
+        return _called(name, bench.registries.families.get(name), bench)
+    with _importable(Path(file)):
+        module = _file_module(Path(file), name) if file.endswith(".py") else _named_module(file, name)
+        function = getattr(module, function_name, None)
+        if not callable(function):
+            has = [each for each, value in vars(module).items() if inspect.isfunction(value) and each[0] != "_"]
+            raise FamilyError(
+                f"{file} has no function {function_name!r}, as --family={name} names it; its functions: "
+                f"{', '.join(sorted(has)) or 'none'}."
+            )
+        return _called(name, function, bench)
+
+
+def _called(name: str, function: Callable[..., Any], bench: Bench) -> object:
+    parameters = inspect.signature(function).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    wanted = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(wanted) > 1 or (wanted and wanted != positional[:1]):
+        names = ", ".join(p.name for p in wanted)
+        raise FamilyError(
+            f"the function of the family {name!r} wants {names}, but it is called with nothing, or with the bench "
+            "where it has one parameter: give the others defaults."
+        )
+    try:
+        return function(bench) if wanted else function()
+    except RobustError:
+        raise
+    except Exception as error:
+        raise FamilyError(
+            f"the family {name!r} cannot be loaded, and a part of it would be another family: its function raised "
+            f"{_told(error)}."
+        ) from error
+
+
+def _told(error: Exception) -> str:
+    """The error, and the line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" (line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
+
+
+def _file_module(path: Path, name: str) -> ModuleType:
+    """`path` imported anew, under a name of its own: the file may be called like an installed module."""
+    if not path.is_file():
+        raise FamilyError(f"the file {path} does not exist, as --family={name} names it.")
+    module_name = f"pytest_robust_family_{path.stem}"
+    while getattr(sys.modules.get(module_name), "__file__", str(path)) != str(path):
+        module_name += "_"  # another folder's file of the same name
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Registered, because what determines a network's answers includes the source of its class, which is found so.
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise FamilyError(f"{path} cannot be imported, as --family={name} asks: {_told(error)}.") from error
+    return module
+
+
+def _named_module(module: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise FamilyError(
+            f"the module {module} cannot be imported, as --family={name} asks: {_told(error)}."
+        ) from error
+
+
+@contextmanager
+def _importable(path: Path) -> Iterator[None]:
+    folder = str(path.absolute().parent) if path.suffix == ".py" else None
+    if folder is not None:
+        sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
