@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pytest_robust.evaluation.evaluation import Evaluation as Evaluation
     from pytest_robust.evaluation.rate import Rate as Rate
     from pytest_robust.evaluation.verdict import Verdict as Verdict
+    from pytest_robust.gate.result import Result as Result
+    from pytest_robust.gate.robust import Robust as Robust
     from pytest_robust.models.classifier import Classifier as Classifier
     from pytest_robust.models.family import Family as Family
     from pytest_robust.models.family import Member as Member
@@ -55,6 +57,8 @@ _HOME = {
     "Rate": "pytest_robust.evaluation.rate",
     "Recipe": "pytest_robust.models.recipe",
     "ResizedInput": "pytest_robust.models.resized",
+    "Result": "pytest_robust.gate.result",
+    "Robust": "pytest_robust.gate.robust",
     "RobustError": "pytest_robust.errors",
     "Split": "pytest_robust.data.split",
     "ThreatModel": "pytest_robust.threats.defended",

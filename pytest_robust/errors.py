@@ -72,3 +72,7 @@ class CacheError(RobustError):
 
 class UnreliableEvaluationWarning(UserWarning):
     """Figures that prove nothing, because a check on the attack behind them was raised; a claim on them fails."""
+
+
+class TrainModeWarning(UserWarning):
+    """A model was handed over in train mode; it is evaluated in eval mode and put back afterwards."""

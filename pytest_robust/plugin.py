@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-FIXTURES = ("session", "datasets", "models", "attacks", "defenses")
+FIXTURES = ("session", "datasets", "models", "attacks", "defenses", "robust")
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -128,6 +128,10 @@ def pytest_runtest_makereport(
         from pytest_robust.harness.failures import mend
 
         mend(item, call.excinfo, report, session)
+    if session.looks:
+        from pytest_robust.harness.looks import tell
+
+        tell(item, report, session.looks)
     attach(item, report, session.drain())
     return report
 

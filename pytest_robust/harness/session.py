@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_robust.harness.looks import Looks
 from pytest_robust.harness.options import Options, read_options
 from pytest_robust.harness.records import Records
 
 if TYPE_CHECKING:
     from pytest_robust.bench.bench import Bench
     from pytest_robust.catalogue import Registries
+    from pytest_robust.gate.robust import Robust
 
 _KEY = pytest.StashKey["RobustSession"]()
 
@@ -30,6 +32,8 @@ class RobustSession:
         self.options = options
         #: The claims and events of every test so far; complete in the process that the user started.
         self.records = Records()
+        #: Results of the gate that the running test has looked at.
+        self.looks = Looks()
         self._register_error: Exception | None = None
 
     @property
@@ -90,6 +94,14 @@ class RobustSession:
         if self.worker is not None:
             share_cores(self.config)
         return Bench(settings, registries, terminal_progress(self.config))
+
+    @cached_property
+    def robust(self) -> Robust:
+        """The release gate on the bench, with the user's rootdir as its folder; errors as of `bench`."""
+        bench = self.bench
+        from pytest_robust.gate.robust import Robust
+
+        return Robust(bench, root=self.config.rootpath, told=self.looks.note)
 
     def drain(self) -> list[dict[str, Any]]:
         """The bench's events since the last call; builds no bench."""

@@ -21,4 +21,4 @@ def is_marked(item: object) -> bool:
 def is_robust(item: pytest.Item) -> bool:
     """Whether a test is marked `robust` or takes one of this plugin's fixtures."""
     names: Sequence[str] = getattr(item, "fixturenames", ())
-    return is_marked(item) or any(name.startswith("robust_") for name in names)
+    return is_marked(item) or any(name == MARKER or name.startswith("robust_") for name in names)

@@ -49,6 +49,6 @@ def test_every_fixture_has_the_prefix_and_a_docstring(pytester):
     listing = pytester.runpytest("--fixtures", "-p", "no:xdist").outlines
     first = next(i for i, line in enumerate(listing) if "fixtures defined from pytest_robust" in line)
     names = [line.split()[0] for line in listing[first:] if line[:1].isalnum()]
-    assert {"robust_bench", "robust_record", "robust_defended", "robust_art_attack"} <= set(names)
-    assert all(name.startswith("robust_") for name in names)
+    assert {"robust", "robust_bench", "robust_record", "robust_defended", "robust_art_attack"} <= set(names)
+    assert all(name == "robust" or name.startswith("robust_") for name in names)
     assert not any("no docstring" in line for line in listing[first:])

@@ -1,0 +1,221 @@
+"""A Result: what `Robust.evaluate` found, with the rates to assert on and the words that explain them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.attacks.attack import HOUSEKEEPING, Attack
+from pytest_robust.data.split import Split
+from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.evaluation.rate import CONFIDENCE, Rate
+from pytest_robust.evaluation.verdict import Judgement, Verdict, at_least, at_most
+
+#: Characters of a value that pytest shows in full where an assertion fails.
+SHOWN = 230
+
+
+def nobody(_result: Result, _looked_at: str) -> None:
+    """Who is told that a result was looked at, where nobody is."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """One evaluation of a model, clean or under an attack.
+
+    Every tensor has an entry per image, in the order of the user's data.
+
+    Args:
+        model: its name.
+        data: the images and their labels.
+        clean: the decisions on the images as they are.
+        attacked: the decisions on the perturbed images; None where nobody attacked.
+        attack: with all its parameters; None likewise.
+        adversarial: the perturbed images; None likewise.
+        margins: float32 of shape (N,): the label's logit minus the largest other one, on the attacked images (clean
+            where nobody attacked); negative where the model is wrong.
+        seed: of every random draw.
+        device: that it was computed on.
+        reproduce: a line that does it again.
+        found: what is wrong with the evaluation itself, a sentence each.
+        confidence: of the intervals.
+        told: told which attribute was looked at; how the plugin knows what a test has asserted on.
+    """
+
+    model: str
+    data: Split
+    clean: Evaluation
+    attacked: Evaluation | None
+    attack: Attack | None
+    adversarial: AdversarialSet | None
+    margins: Tensor
+    seed: int
+    device: str
+    reproduce: str
+    found: tuple[str, ...] = ()
+    confidence: float = CONFIDENCE
+    told: Callable[[Result, str], None] = field(default=nobody)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Bool of shape (N,): answered correctly clean, and under the attack as well where there is one.
+
+        The clean image is one that the attacker may hand in, so an image that is misclassified as it is counts as
+        wrong, whatever an attack makes of it.
+        """
+        return self.clean.correct if self.attacked is None else self.clean.correct & self.attacked.correct
+
+    @property
+    def accuracy(self) -> Rate:
+        """Robust accuracy over all images, or clean accuracy where nobody attacked."""
+        self.told(self, "accuracy")
+        return self._rate(self.correct)
+
+    @property
+    def clean_accuracy(self) -> Rate:
+        """The share of the images as they are that the model answers with the true label."""
+        self.told(self, "clean_accuracy")
+        return self._rate(self.clean.correct)
+
+    @property
+    def attack_success_rate(self) -> Rate | None:
+        """The share of the correctly classified images that the attack gets a wrong answer for; None without attack."""
+        self.told(self, "attack_success_rate")
+        if self.attacked is None:
+            return None
+        return self._rate(self.attacked.wrong[self.clean.correct])
+
+    @property
+    def norms(self) -> Mapping[str, Tensor]:
+        """Sizes of the perturbations, float32 (N,), by norm ("l0", "l1", "l2", "linf"); empty without attack."""
+        self.told(self, "norms")
+        return {} if self.adversarial is None else self.adversarial.norms
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Why the figures are no evidence, a sentence each; empty when nothing speaks against them."""
+        self.told(self, "checks")
+        return self.found
+
+    @property
+    def reliable(self) -> bool:
+        """Whether no check was raised."""
+        return not self.checks
+
+    def at_least(self, threshold: float) -> Judgement:
+        """Whether the accuracy is at least `threshold`, judged on its interval; unreliable where a check was raised."""
+        return self._judged(at_least(self._rate(self.correct), threshold))
+
+    def at_most(self, threshold: float) -> Judgement:
+        """Whether the accuracy is at most `threshold`, judged on its interval; unreliable where a check was raised."""
+        return self._judged(at_most(self._rate(self.correct), threshold))
+
+    def worst(self, count: int = 10) -> list[int]:
+        """Indices, in the user's data, of the images that the model is worst at, the worst first.
+
+        By the margin under the attack, the most wrong answer first. For an attack without a budget, which looks for
+        the smallest perturbation, by the size of the perturbation that fools: the smallest first.
+        """
+        return [int(i) for i in self._order[:count]]
+
+    @cached_property
+    def _order(self) -> Tensor:
+        margins = self.margins.cpu()
+        attack, adversarial = self.attack, self.adversarial
+        if attack is None or adversarial is None or attack.eps is not None or attack.norm is None:
+            return margins.argsort(stable=True)
+        sizes = adversarial.norms[attack.norm].cpu().masked_fill(self.correct.cpu(), float("inf"))
+        sizes[~self.clean.correct.cpu()] = 0.0  # fooled by nothing at all
+        return sizes.argsort(stable=True)
+
+    @property
+    def title(self) -> str:
+        """``robust accuracy 0.410 (41/100, 95% CI 0.313–0.513) under pgd(norm=inf, …)``."""
+        rate = self._rate(self.correct)
+        if self.attack is None:
+            return f"clean accuracy {rate}"
+        return f"robust accuracy {rate} under {self.attack.title}"
+
+    def explain(self) -> str:
+        """Everything that a failed assertion needs, in a few lines."""
+        attack = self.attack
+        lines = [
+            f"{self.model} on {self.data.name}, {len(self)} images",
+            f"  {'robust' if attack else 'clean'} accuracy: {self._rate(self.correct)}",
+        ]
+        if attack is not None and self.attacked is not None:
+            lines += [
+                f"  clean accuracy: {self._rate(self.clean.correct)}",
+                f"  attack success rate: {self._rate(self.attacked.wrong[self.clean.correct])}",
+                f"  attack: {_in_full(attack)}",
+            ]
+            if attack.norm is not None and self.adversarial is not None:
+                lines.append(
+                    f"  median perturbation: {float(self.adversarial.norms[attack.norm].median()):.4g} in {attack.norm}"
+                )
+        lines += [
+            f"  seed: {self.seed}, device: {self.device}",
+            f"  worst images: {', '.join(map(str, self.worst(10)))}",
+            f"  to reproduce: {self.reproduce}",
+            *(f"  UNRELIABLE: {check}" for check in self.found),
+        ]
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Figures and settings as plain data, for reports."""
+        rate = self._rate(self.correct)
+        figures = {"value": rate.value, "lower": rate.lower, "upper": rate.upper, "n": rate.n}
+        attacked = {} if self.attacked is None else {"clean_accuracy": self._rate(self.clean.correct).value}
+        return {
+            "model": self.model,
+            "data": self.data.name,
+            "data_fingerprint": self.data.fingerprint,
+            "attack": None if self.attack is None else self.attack.name,
+            "parameters": {} if self.attack is None else {k: _plain(v) for k, v in self.attack.params.items()},
+            "norm": None if self.attack is None else self.attack.norm,
+            "accuracy": figures,
+            **attacked,
+            "confidence": self.confidence,
+            "worst": self.worst(10),
+            "seed": self.seed,
+            "device": self.device,
+            "checks": list(self.found),
+        }
+
+    def __repr__(self) -> str:
+        """Short enough for pytest to show it whole; `explain` says the rest."""
+        checks = f", UNRELIABLE: {self.found[0]}" if self.found else ""
+        text = f"Result({self.title}, seed {self.seed}{checks})"
+        return text if len(text) <= SHOWN else f"{text[: SHOWN - 2]}…)"
+
+    def __str__(self) -> str:
+        return self.explain()
+
+    def _rate(self, mask: Tensor) -> Rate:
+        return Rate.of(mask, confidence=self.confidence)
+
+    def _judged(self, judgement: Judgement) -> Judgement:
+        self.told(self, "checks")
+        if not self.found or judgement.verdict is not Verdict.HOLDS:
+            return judgement
+        return Judgement(Verdict.UNRELIABLE, "; ".join(self.found))
+
+
+def _in_full(attack: Attack) -> str:
+    """The attack with every parameter that changes what it does."""
+    shown = {k: v for k, v in attack.params.items() if k not in HOUSEKEEPING}
+    if attack.target is not None:
+        shown["target"] = attack.target
+    return f"{attack.name}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, (int, float, bool, str)) else str(value)

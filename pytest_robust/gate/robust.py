@@ -1,0 +1,243 @@
+"""Robust: measure a model of one's own on images of one's own, in a line that a test can assert on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.attacks.attack import Attack
+from pytest_robust.attacks.isolation import frozen
+from pytest_robust.attacks.objectives import margin, rejection_counts_as
+from pytest_robust.bench.bench import Bench
+from pytest_robust.data.split import Split
+from pytest_robust.errors import SettingsError, TrainModeWarning, UnreliableEvaluationWarning
+from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.evaluation.rate import CONFIDENCE
+from pytest_robust.gate.attacks import attack_of, check_can_attack
+from pytest_robust.gate.checks import clean_checks
+from pytest_robust.gate.data import split_of
+from pytest_robust.gate.model_files import FromFile
+from pytest_robust.gate.models import Channels, check_classes, classifier_of, load_model
+from pytest_robust.gate.reproduce import reproducing
+from pytest_robust.gate.result import Result, nobody
+from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.threads import suitable_threads
+from pytest_robust.store.artifacts import Artifact
+from pytest_robust.store.fingerprint import fingerprint
+from pytest_robust.threats.defended import Defended, ThreatModel, network_alone
+
+
+class Robust:
+    """Evaluates models, clean and under attack, for tests and notebooks; what it has attacked once it finds again.
+
+    Args:
+        bench: device, cache and seed; by default a new one with the default settings.
+        root: folder from which relative paths and ``"module:factory"`` are found; the current one by default.
+        told: told of every look at a result, as `Result.told`.
+    """
+
+    def __init__(
+        self,
+        bench: Bench | None = None,
+        *,
+        root: Path | str | None = None,
+        told: Callable[[Result, str], None] = nobody,
+    ) -> None:
+        self.bench = bench or Bench()
+        self.root = Path(root or Path.cwd()).absolute()
+        self._told = told
+        #: What strings named: they are read once.
+        self._models: dict[str, Any] = {}
+        self._data: dict[str, Split] = {}
+        self._resized: WeakKeyDictionary[Split, Split] = WeakKeyDictionary()
+
+    def data(self, data: Any) -> Split:
+        """Labelled images of any form as a `Split`, in their own order; the forms are those of `split_of`.
+
+        Raises:
+            DataError: it is no such thing, or its images or labels break the contract of a `Split`.
+        """
+        if not isinstance(data, (str, Path)):
+            return split_of(data, self.root)
+        if str(data) not in self._data:
+            self._data[str(data)] = split_of(data, self.root)
+        return self._data[str(data)]
+
+    def model(self, model: Any, data: Any, *, mean: Channels = 0.0, std: Channels = 1.0) -> Classifier:
+        """A model of any form as a `Classifier` in eval mode, for what takes one; `evaluate` needs no such step.
+
+        A module of the user's is wrapped and not copied, so it is in eval mode afterwards.
+
+        Args:
+            model: an ``nn.Module``, a function from [0, 1] images to logits, a `Classifier`, a TorchScript,
+                ``torch.export`` or ONNX file, or ``"module:factory"``.
+            data: the images that it is for.
+            mean, std: what the images are normalised with before the model sees them: a number, or one per channel.
+
+        Raises:
+            ModelError: it cannot be loaded, does not take the images, or does not give logits.
+            DataError: the labels are no classes of the model.
+        """
+        return classifier_of(
+            self._loaded(model), self.data(data), self.bench.device, name=_title(model), mean=mean, std=std
+        )
+
+    def evaluate(
+        self,
+        model: Any,
+        data: Any,
+        attack: str | Attack | None = None,
+        eps: float | str | None = None,
+        norm: Any = None,
+        *,
+        mean: Channels = 0.0,
+        std: Channels = 1.0,
+        confidence: float = CONFIDENCE,
+        **attack_params: Any,
+    ) -> Result:
+        """The model's accuracy on all images, clean or under a white-box attack.
+
+        A model is evaluated in eval mode; its modes, weight gradients and flags are as before when this returns.
+
+        Args:
+            model: as in `model`; a `Defended` as well, which is attacked with its defense in the loss.
+            data: as in `split_of`.
+            attack: a registered name or an `Attack`; None measures the clean accuracy.
+            eps: the budget in units of [0, 1] images, a number or text such as ``"8/255"``.
+            norm: "linf", "l2", "l1" or "l0".
+            mean, std: as in `model`.
+            confidence: of the intervals.
+            attack_params: further parameters of the attack: steps, restarts, step_size, or what it calls them itself.
+
+        Raises:
+            ModelError, DataError: what is given is no model or no data, or they do not fit each other.
+            UnknownNameError: nobody registered the attack; the message holds the nearest name.
+            SettingsError: a budget, norm or parameter that cannot be.
+            AttackError: the attack cannot run on this model.
+
+        Warns:
+            UnreliableEvaluationWarning: the figures are no evidence; `Result.checks` says why.
+            TrainModeWarning: the model was in train mode.
+        """
+        chosen = self._attack(attack, eps, norm, attack_params)
+        split, loaded = self.data(data), self._loaded(model)
+        with _in_eval_mode(loaded):
+            defended = self._defended(loaded, split, _title(model), mean, std)
+            split = self._with_classes(split, defended.num_classes)
+            surface = defended.surface(ThreatModel.ADAPTIVE)
+            if chosen is not None:
+                check_can_attack(chosen, surface)
+            clean = self.bench.evaluate(defended, split)
+            margins, adversarial, attacked = self._margins(surface, split), None, None
+            if chosen is not None:
+                adversarial = self.bench.attack(surface, chosen, split)
+                attacked = self.bench.evaluate(defended, adversarial)
+                margins = torch.minimum(margins, self._margins(surface, adversarial))
+        seed, device = self.bench.settings.seed, str(defended.device)
+        changed = {"mean": (mean, 0.0), "std": (std, 1.0), "confidence": (confidence, CONFIDENCE)}
+        extra = {name: value for name, (value, usual) in changed.items() if not _is(value, usual)}
+        return Result(
+            model=defended.name,
+            data=split,
+            clean=clean,
+            attacked=attacked,
+            attack=chosen,
+            adversarial=adversarial,
+            margins=margins,
+            seed=seed,
+            device=device,
+            reproduce=reproducing(model, data, chosen, {"seed": seed, "device": device}, extra),
+            found=_checks(clean, attacked, split, defended.name, normalised=not (_is(mean, 0.0) and _is(std, 1.0))),
+            confidence=confidence,
+            told=self._told,
+        )
+
+    def _attack(self, attack: str | Attack | None, eps: Any, norm: Any, params: dict[str, Any]) -> Attack | None:
+        if attack is not None:
+            return attack_of(self.bench.registries.attacks, attack, eps, norm, params)
+        given = [name for name, value in (("eps", eps), ("norm", norm)) if value is not None] + list(params)
+        if given:
+            raise SettingsError(f"{', '.join(given)} is for an attack, and none is named: write attack='pgd' with it.")
+        return None
+
+    def _loaded(self, model: Any) -> Any:
+        if not isinstance(model, (str, Path)):
+            return model
+        if str(model) not in self._models:
+            self._models[str(model)] = load_model(model, self.root, self.bench.device)
+        return self._models[str(model)]
+
+    def _defended(self, loaded: Any, split: Split, name: str, mean: Channels, std: Channels) -> Defended:
+        if isinstance(loaded, Defended):
+            if not (_is(mean, 0.0) and _is(std, 1.0)):
+                raise SettingsError(f"{loaded.name!r} normalises its images itself: leave mean and std out.")
+            check_classes(split, loaded.num_classes, loaded.name)
+            return loaded
+        network = classifier_of(loaded, split, self.bench.device, name=name, mean=mean, std=std)
+        return network_alone(network, network.name)
+
+    def _with_classes(self, split: Split, num_classes: int) -> Split:
+        """The images with as many classes as the model has: labels alone do not tell."""
+        if split.num_classes == num_classes:
+            return split
+        known = self._resized.get(split)
+        if known is None or known.num_classes != num_classes:
+            known = self._resized[split] = replace(split, num_classes=num_classes)
+        return known
+
+    def _margins(self, surface: Classifier, images: Split | AdversarialSet) -> Tensor:
+        """How far each label's logit is above the largest other one, float32 of shape (N,); kept in the store."""
+
+        def build() -> Artifact:
+            with suitable_threads(surface.input_shape, surface.device):
+                logits = surface.logits_of(images.x)
+            understood = rejection_counts_as(logits, images.y) if surface.rejects else logits
+            return Artifact({"margin": margin(understood, images.y).float()}, {"surface": surface.name})
+
+        key = fingerprint(["margin", 1, surface.fingerprint, images.fingerprint])
+        return self.bench.store.get_or_build("margin", key, build)[0].tensors["margin"]
+
+
+@contextmanager
+def _in_eval_mode(model: Any) -> Iterator[None]:
+    """Evaluate a user's module in eval mode, say so if it was not, and leave it as it was."""
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    if model.training and not isinstance(model, FromFile):
+        name = type(model).__name__
+        warnings.warn(
+            TrainModeWarning(
+                f"{name} is in train mode: it is evaluated in eval mode and put back; call model.eval() before."
+            ),
+            stacklevel=4,
+        )
+    with frozen(model):
+        yield
+
+
+def _checks(
+    clean: Evaluation, attacked: Evaluation | None, split: Split, name: str, *, normalised: bool
+) -> tuple[str, ...]:
+    own = clean_checks(clean.accuracy, split, normalised)
+    if own:
+        warnings.warn(UnreliableEvaluationWarning(f"{name} on {split.name}: {'; '.join(own)}."), stacklevel=3)
+    return own + (() if attacked is None else attacked.checks)
+
+
+def _title(model: object) -> str:
+    """What a model is called that was named; "" for an object, which has a name of its own."""
+    return str(model) if isinstance(model, (str, Path)) else ""
+
+
+def _is(value: Channels, usual: float) -> bool:
+    return isinstance(value, (int, float)) and value == usual

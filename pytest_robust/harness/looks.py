@@ -1,0 +1,65 @@
+"""Which results of the gate a test has looked at, and what its report says of them.
+
+A failed test gets everything about them. A test that passed on figures which are no evidence fails, unless it has
+looked at their checks itself.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+from _pytest._code.code import ExceptionRepr
+
+if TYPE_CHECKING:
+    from pytest_robust.gate.result import Result
+
+TITLE = "adversarial robustness"
+
+
+class Looks:
+    """What was looked at since the last report, in the order of the first looks."""
+
+    def __init__(self) -> None:
+        self._looks: dict[int, tuple[Result, set[str]]] = {}
+
+    def note(self, result: Result, attribute: str) -> None:
+        """Somebody has read `attribute` of `result`."""
+        self._looks.setdefault(id(result), (result, set()))[1].add(attribute)
+
+    def __bool__(self) -> bool:
+        return bool(self._looks)
+
+    def drain(self) -> list[tuple[Result, set[str]]]:
+        """Results with the attributes that were read, since the last call."""
+        looks, self._looks = list(self._looks.values()), {}
+        return looks
+
+
+def tell(item: pytest.Item, report: pytest.TestReport, noted: Looks) -> None:
+    """Explain the results to whoever reads a failed report; fail a passed one whose figures are no evidence."""
+    if report.when == "setup" and report.passed:
+        return  # what a fixture has looked at, the test stands on
+    looks = noted.drain()
+    if report.when == "call" and report.passed:
+        unreliable = [result for result, seen in looks if result.found and "checks" not in seen]
+        if not unreliable:
+            return
+        report.outcome = "failed"
+        causes = "; ".join(f"{result.title}: {'; '.join(result.found)}" for result in unreliable)
+        report.longrepr = (
+            f"The test passed on figures that are no evidence ({causes}). Mend the evaluation, or look at the result's "
+            "`checks` in the test to judge them yourself."
+        )
+    if report.failed:
+        text = "\n\n".join(_explained(item, result) for result, _ in looks)
+        if isinstance(report.longrepr, ExceptionRepr):
+            report.longrepr.addsection(TITLE, text)  # with the error itself, so that JUnit's XML has it too
+        else:
+            report.sections.append((TITLE, text))
+
+
+def _explained(item: pytest.Item, result: Result) -> str:
+    command = f"pytest {shlex.quote(item.nodeid)} --robust-seed={result.seed} --robust-device={result.device}"
+    return f"{result.explain()}\n  in pytest: {command}"
