@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from pytest_robust.data.split import Split as Split
     from pytest_robust.errors import RobustError as RobustError
     from pytest_robust.evaluation.evaluation import Evaluation as Evaluation
+    from pytest_robust.evaluation.perceptual import pass_score as pass_score
+    from pytest_robust.evaluation.perceptual import perceptual_metrics as perceptual_metrics
     from pytest_robust.evaluation.rate import Rate as Rate
+    from pytest_robust.evaluation.ssim import ssim as ssim
     from pytest_robust.evaluation.verdict import Verdict as Verdict
     from pytest_robust.gate.result import Result as Result
     from pytest_robust.gate.robust import Robust as Robust
@@ -63,6 +66,9 @@ _HOME = {
     "Split": "pytest_robust.data.split",
     "ThreatModel": "pytest_robust.threats.defended",
     "Verdict": "pytest_robust.evaluation.verdict",
+    "pass_score": "pytest_robust.evaluation.perceptual",
+    "perceptual_metrics": "pytest_robust.evaluation.perceptual",
+    "ssim": "pytest_robust.evaluation.ssim",
 }
 
 __all__ = [*sorted(_HOME), "__version__"]

@@ -14,6 +14,9 @@ from pytest_robust.data.split import Split
 from pytest_robust.errors import SettingsError
 from pytest_robust.store.fingerprint import fingerprint
 
+#: Values of `AdversarialSet.outcome`: how an attack's own search for an image ended.
+FOUND, ZERO_DIRECTION, NO_STEP = 0, 1, 2
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AdversarialSet:
@@ -28,6 +31,8 @@ class AdversarialSet:
         targets: int64 of shape (N,) where the attack was targeted, else None.
         image: int64 of shape (N,): which original each entry was made from, where several share one; else None.
         provenance: attack, parameters, surface, seed and versions, as plain data.
+        outcome: int64 of shape (N,) where the attack tells how its search ended, else None: 0 it found something, or
+            had nothing to do; 1 its direction was zero everywhere; 2 no step that it tried changes the label.
     """
 
     clean: Split
@@ -37,6 +42,7 @@ class AdversarialSet:
     targets: Tensor | None = None
     image: Tensor | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    outcome: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -67,6 +73,20 @@ class AdversarialSet:
             "linf": delta.abs().amax(1) if delta.numel() else torch.zeros(len(delta)),
         }
 
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many images did not fool the surface, by cause; they add up to the failures.
+
+        "zero direction" and "no step" are what the attack tells (`outcome`); "unstable" are images that it takes for
+        successful and the surface, asked again at two batch sizes, does not. An attack that tells nothing has all of
+        its failures under "not recorded".
+        """
+        failed = ~self.success
+        if self.outcome is None:
+            return {"not recorded": int(failed.sum())}
+        causes = {"zero direction": ZERO_DIRECTION, "no step": NO_STEP, "unstable": FOUND}
+        return {name: int((failed & (self.outcome == code)).sum()) for name, code in causes.items()}
+
     @cached_property
     def fingerprint(self) -> str:
         """Of the perturbed images, the clean ones and the provenance."""
@@ -81,8 +101,9 @@ class AdversarialSet:
         targets = None if self.targets is None else self.targets[index]
         image = None if self.image is None else self.image[index]
         clean = self.clean.subset(index)
+        outcome = None if self.outcome is None else self.outcome[index]
         return AdversarialSet(
-            clean, self.x[index], self.success[index], self.unstable[index], targets, image, self.provenance
+            clean, self.x[index], self.success[index], self.unstable[index], targets, image, self.provenance, outcome
         )
 
     @staticmethod
@@ -103,9 +124,7 @@ class AdversarialSet:
             torch.cat([s.x for s in sets]),
             torch.cat([s.success for s in sets]),
             torch.cat([s.unstable for s in sets]),
-            None
-            if any(s.targets is None for s in sets)
-            else torch.cat([s.targets for s in sets if s.targets is not None]),
+            _joined([s.targets for s in sets]),
             order,
             {
                 "attack": first.attack,
@@ -115,4 +134,11 @@ class AdversarialSet:
                 "budget": first.provenance.get("budget", "none"),
                 "joined": [s.provenance for s in sets],
             },
+            _joined([s.outcome for s in sets]),
         )
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    """All parts, or None if any is missing."""
+    there = [part for part in parts if part is not None]
+    return torch.cat(there) if len(there) == len(parts) else None

@@ -158,6 +158,32 @@ BIM_SMALLEST = Attack(
     reference="Kurakin et al. 2017, arXiv:1607.02533, with the smallest ε that fools the model",
 )
 
+FGS = Attack(
+    name="fgs",
+    implementation="pytest_robust.attacks.fixed_directions:FGS",
+    params={"batch_size": None},
+    reference="Goodfellow et al. 2015, arXiv:1412.6572, with the smallest step that changes the label of the 8-bit "
+    "image, as in Rozsa et al. 2016, arXiv:1610.04563",
+)
+
+FGV = Attack(
+    name="fgv",
+    implementation="pytest_robust.attacks.fixed_directions:FGV",
+    params={"batch_size": None},
+    norm="l2",
+    reference="Rozsa et al. 2016, Adversarial Diversity and Hard Positive Generation, arXiv:1605.01775: fast gradient "
+    "value, with the smallest step that changes the label of the 8-bit image",
+)
+
+HOT_COLD = Attack(
+    name="hot_cold",
+    implementation="pytest_robust.attacks.fixed_directions:HotCold",
+    params={"hot": 1, "batch_size": None},
+    norm="l2",
+    reference="Rozsa et al. 2016, Adversarial Diversity and Hard Positive Generation, arXiv:1605.01775: hot/cold, with "
+    "the smallest step that changes the label of the 8-bit image",
+)
+
 GAUSSIAN_BLUR = Attack(
     name="gaussian_blur",
     implementation="pytest_robust.attacks.degradations:GaussianBlur",

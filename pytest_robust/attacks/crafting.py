@@ -78,13 +78,15 @@ def craft(
     with frozen(surface), seeded(seed, surface.device), suitable_threads(surface.input_shape, surface.device):
         targets = targets_for(attack, surface, split)
         share = zero_gradient_share(surface, split.x, split.y) if attack.gradient_calls else 0.0
-        perturb = attack.build(surface, seed=seed, **overrides).perturb
-        perturbed = perturb(split.x, split.y if targets is None else targets) if len(split) else split.x.clone()
+        built = attack.build(surface, seed=seed, **overrides)
+        wanted = split.y if targets is None else targets
+        perturbed = built.perturb(split.x, wanted) if len(split) else split.x.clone()
         check_output(attack, split.x, perturbed)
         perturbed = perturbed.clamp(0, 1)
         success, unstable = _judge(surface, split, perturbed)
     provenance = {**_provenance(attack, surface, split, seed), "zero_gradient": share}
-    return AdversarialSet(split, perturbed, success, unstable, targets, None, provenance)
+    outcome = getattr(built, "outcome", None) if len(split) else None
+    return AdversarialSet(split, perturbed, success, unstable, targets, None, provenance, outcome)
 
 
 def _check_fits(surface: Classifier, split: Split) -> None:
@@ -191,13 +193,19 @@ def load_or_craft(
     def build() -> Artifact:
         made = craft(attack, surface, split, seed=seed)
         tensors = {"x": made.x, "success": made.success, "unstable": made.unstable}
-        if made.targets is not None:
-            tensors["targets"] = made.targets
+        tensors |= {k: v for k in ("targets", "outcome") if (v := getattr(made, k)) is not None}
         return Artifact({k: v.cpu().contiguous() for k, v in tensors.items()}, {"provenance": made.provenance})
 
     artifact, built = store.get_or_build(KIND, attack_key(attack, surface, split, seed), build)
     tensors, provenance = artifact.tensors, artifact.metadata["provenance"]
     kept = AdversarialSet(
-        split, tensors["x"], tensors["success"], tensors["unstable"], tensors.get("targets"), None, provenance
+        split,
+        tensors["x"],
+        tensors["success"],
+        tensors["unstable"],
+        tensors.get("targets"),
+        None,
+        provenance,
+        tensors.get("outcome"),
     )
     return kept, built

@@ -1,4 +1,4 @@
-"""From 8-bit pixels, as every image file holds them, to a Split."""
+"""8-bit pixels, as every image file holds them: to a Split, and back to whole levels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ from torch import Tensor
 
 from pytest_robust.data.split import Split
 
+#: The largest level of an 8-bit pixel.
+WHITE = 255
 
-def split_from_bytes(pixels: Tensor, labels: Tensor, num_classes: int, name: str, white: int = 255) -> Split:
+
+def levels_of(x: Tensor) -> Tensor:
+    """The nearest 8-bit levels of images in [0, 1]: whole numbers 0 … 255, in the dtype and shape of `x`."""
+    return (x * WHITE).round().clamp_(0, WHITE)
+
+
+def to_8bit(x: Tensor) -> Tensor:
+    """The nearest images of 8-bit pixels, k / 255 with whole k; those of an image file stay as they are.
+
+    Args:
+        x: images in [0, 1], float32 of any shape.
+    """
+    return levels_of(x) / WHITE
+
+
+def split_from_bytes(pixels: Tensor, labels: Tensor, num_classes: int, name: str, white: int = WHITE) -> Split:
     """A Split with ``pixels / white``.
 
     The conversion makes one float32 copy and divides in place: CIFAR-10 in float32 is 737 MB, and a second one hurts.

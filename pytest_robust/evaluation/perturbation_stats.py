@@ -168,7 +168,7 @@ def paired_size_difference(
             "that they cannot be paired: compare their means with MeanDifference."
         )
     both = (first.success & second.success).cpu()
-    one, other = (_sizes(s) for s in (first, second))
+    one, other = (sizes_of(s) for s in (first, second))
     if name not in one:
         raise SettingsError(f"{name!r} is no size of a perturbation: choose of {', '.join(one)}.")
     image = None if first.image is None else first.image.cpu()[both]
@@ -182,7 +182,7 @@ def _same_targets(first: AdversarialSet, second: AdversarialSet) -> bool:
 
 
 def _measure(adversarial: AdversarialSet, chosen: Tensor) -> PerturbationStats:
-    keep, sizes = chosen.cpu(), _sizes(adversarial)
+    keep, sizes = chosen.cpu(), sizes_of(adversarial)
     image = None if adversarial.image is None else adversarial.image.cpu()
     independent = None if image is None else int(image.unique().numel())
     fooled = Rate.of(adversarial.success.cpu(), independent=independent)
@@ -197,7 +197,8 @@ def _measure(adversarial: AdversarialSet, chosen: Tensor) -> PerturbationStats:
     )
 
 
-def _sizes(adversarial: AdversarialSet) -> dict[str, Tensor]:
+def sizes_of(adversarial: AdversarialSet) -> dict[str, Tensor]:
+    """Every one of `SIZES` of each image's perturbation, successful or not, float64 of shape (N,), on the CPU."""
     norms = {name: values.cpu().double() for name, values in adversarial.norms.items()}
     norms["mse"] = norms["l2"].square() / max(1, math.prod(adversarial.x.shape[1:]))
     return {name: norms[name] for name in SIZES}
