@@ -98,6 +98,7 @@ class FeatureSqueezing(Defense):
             device=bench.device,
             fingerprint=fingerprint([self.title, source_fingerprint(type(self)), code_of(names), adaptive.fingerprint]),
             networks={"network": network},
+            fitted_on=held_out,
         )
 
 

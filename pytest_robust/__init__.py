@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_robust.data.dataset import Dataset as Dataset
     from pytest_robust.data.image_folder import ImageFolder as ImageFolder
     from pytest_robust.data.split import Split as Split
+    from pytest_robust.diagnosis.diagnose import diagnose as diagnose
+    from pytest_robust.diagnosis.diagnosis import Diagnosis as Diagnosis
     from pytest_robust.errors import RobustError as RobustError
     from pytest_robust.evaluation.evaluation import Evaluation as Evaluation
     from pytest_robust.evaluation.perceptual import pass_score as pass_score
@@ -53,6 +55,7 @@ _HOME = {
     "Decision": "pytest_robust.threats.decision",
     "Defended": "pytest_robust.threats.defended",
     "Defense": "pytest_robust.bench.defense",
+    "Diagnosis": "pytest_robust.diagnosis.diagnosis",
     "Evaluation": "pytest_robust.evaluation.evaluation",
     "Family": "pytest_robust.models.family",
     "ImageFolder": "pytest_robust.data.image_folder",
@@ -66,6 +69,7 @@ _HOME = {
     "Split": "pytest_robust.data.split",
     "ThreatModel": "pytest_robust.threats.defended",
     "Verdict": "pytest_robust.evaluation.verdict",
+    "diagnose": "pytest_robust.diagnosis.diagnose",
     "pass_score": "pytest_robust.evaluation.perceptual",
     "perceptual_metrics": "pytest_robust.evaluation.perceptual",
     "ssim": "pytest_robust.evaluation.ssim",

@@ -12,6 +12,7 @@ RobustError
 ├── AttackError            an attack that cannot run, or whose output breaks the contract
 ├── DefenseError           a defense whose decision breaks the contract
 ├── ClaimError             a claim that names a figure its paper's file does not have
+├── UnsoundEvaluationError an evaluation that shows signs of being broken
 └── CacheError             a cache folder that cannot be used
 """
 
@@ -64,6 +65,10 @@ class DefenseError(RobustError):
 
 class ClaimError(RobustError):
     """A claim that names a figure which its paper's file does not have."""
+
+
+class UnsoundEvaluationError(RobustError):
+    """An evaluation that shows signs of being broken; the message holds the checks that were raised."""
 
 
 class CacheError(RobustError):

@@ -9,6 +9,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from pytest_robust.data.split import Split
 from pytest_robust.errors import DefenseError, SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.threats.decision import Decision
@@ -37,6 +38,7 @@ class Defended:
         device: where `decide_batch` wants its images.
         fingerprint: of everything the decisions depend on.
         networks: the trained networks inside, by role, for figures and for claims about their features.
+        fitted_on: the images that a threshold was set on, where there is one; they must not be evaluated.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Defended:
     device: torch.device
     fingerprint: str
     networks: Mapping[str, Classifier] = field(default_factory=dict)
+    fitted_on: Split | None = None
 
     def __repr__(self) -> str:
         """The name and what it shows to attackers."""
