@@ -31,9 +31,10 @@ def split_of(data: Any, root: Path) -> Split:
     """Labelled images as a `Split`; its order is the order of the data, so that indices mean the same.
 
     Args:
-        data: a `Split`; a `Dataset` (its test images) or an `ImageFolder` of this package; a ``TensorDataset``, a map-style ``Dataset``, a
-            ``DataLoader`` or any iterable of them; a tuple of images (N, C, H, W) and labels (N,) as tensors or arrays;
-            the path of a folder of images; ``"module:factory"``. A loader that shuffles is read in order.
+        data: a `Split`; a `Dataset` (its test images) or an `ImageFolder` of this package; a map-style ``Dataset``
+            (``TensorDataset`` included) or a ``DataLoader`` of images and labels; a tuple of images (N, C, H, W) and
+            labels (N,), as tensors or arrays; the path of a folder of images, with one folder per class or a
+            ``labels.csv``; ``"module:factory"``. A loader that shuffles is read in its data set's order.
         root: the user's folder, from which relative paths and modules are found.
 
     Raises:
@@ -53,7 +54,7 @@ def split_of(data: Any, root: Path) -> Split:
     name = type(data.dataset if isinstance(data, DataLoader) else data).__name__
     if isinstance(data, TensorDataset) and len(data.tensors) == 2:
         return _split(data.tensors[0], data.tensors[1], name)
-    if isinstance(data, (tuple, list)) and len(data) == 2 and all(hasattr(part, "shape") for part in data):
+    if isinstance(data, (tuple, list)) and len(data) == 2 and _is_pair(data):
         return _split(data[0], data[1], "images")
     if isinstance(data, DataLoader):
         return _split(*_joined(_batches(data, name), name), name)
@@ -64,6 +65,11 @@ def split_of(data: Any, root: Path) -> Split:
     ):
         return _split(*_stacked(_items(data, name), name), name)
     raise DataError(f"{type(data).__name__} is no data to evaluate a model on: give {FORMS}.")
+
+
+def _is_pair(data: Sequence[Any]) -> bool:
+    """Whether two things are images and labels, and not two images with a label each."""
+    return isinstance(data, tuple) or all(hasattr(part, "shape") for part in data)
 
 
 def _named(data: str | Path, root: Path) -> Split:

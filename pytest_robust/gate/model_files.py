@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,9 @@ def _holds_program(path: Path) -> bool:
 
 
 def _script(path: Path, device: torch.device) -> FromFile:
-    return FromFile(torch.jit.load(path, map_location=device), file_fingerprint(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # that TorchScript will go is for who writes such files
+        return FromFile(torch.jit.load(path, map_location=device), file_fingerprint(path))
 
 
 def _exported(path: Path) -> FromFile:

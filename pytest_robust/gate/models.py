@@ -25,7 +25,7 @@ FORMS = "an nn.Module, a function from [0, 1] images to logits, a Classifier, a 
 
 
 class Called(nn.Module):
-    """A function from [0, 1] images to logits as a module.
+    """A function from [0, 1] images to logits, or a module without weights, as a module.
 
     Args:
         function: takes float32 (N, C, H, W), gives (N, K).
@@ -138,7 +138,7 @@ def check_classes(split: Split, num_classes: int, name: str) -> None:
 def _module(model: Any) -> nn.Module:
     if isinstance(model, torch.jit.ScriptModule):
         return Scripted(model)
-    if isinstance(model, nn.Module):
+    if isinstance(model, nn.Module) and (isinstance(model, FromFile) or not _weightless(model)):
         return model
     if isinstance(model, type) or not callable(model):
         raise ModelError(f"{model!r} is no model: give {FORMS}.")

@@ -64,20 +64,25 @@ class Result:
     def __len__(self) -> int:
         return len(self.data)
 
-    @cached_property
+    @property
     def correct(self) -> Tensor:
         """Bool of shape (N,): answered correctly clean, and under the attack as well where there is one.
 
         The clean image is one that the attacker may hand in, so an image that is misclassified as it is counts as
         wrong, whatever an attack makes of it.
         """
+        self.told(self, "correct")
+        return self._correct
+
+    @cached_property
+    def _correct(self) -> Tensor:
         return self.clean.correct if self.attacked is None else self.clean.correct & self.attacked.correct
 
     @property
     def accuracy(self) -> Rate:
         """Robust accuracy over all images, or clean accuracy where nobody attacked."""
         self.told(self, "accuracy")
-        return self._rate(self.correct)
+        return self._rate(self._correct)
 
     @property
     def clean_accuracy(self) -> Rate:
@@ -112,11 +117,11 @@ class Result:
 
     def at_least(self, threshold: float) -> Judgement:
         """Whether the accuracy is at least `threshold`, judged on its interval; unreliable where a check was raised."""
-        return self._judged(at_least(self._rate(self.correct), threshold))
+        return self._judged(at_least(self._rate(self._correct), threshold))
 
     def at_most(self, threshold: float) -> Judgement:
         """Whether the accuracy is at most `threshold`, judged on its interval; unreliable where a check was raised."""
-        return self._judged(at_most(self._rate(self.correct), threshold))
+        return self._judged(at_most(self._rate(self._correct), threshold))
 
     def worst(self, count: int = 10) -> list[int]:
         """Indices, in the user's data, of the images that the model is worst at, the worst first.
@@ -132,14 +137,14 @@ class Result:
         attack, adversarial = self.attack, self.adversarial
         if attack is None or adversarial is None or attack.eps is not None or attack.norm is None:
             return margins.argsort(stable=True)
-        sizes = adversarial.norms[attack.norm].cpu().masked_fill(self.correct.cpu(), float("inf"))
+        sizes = adversarial.norms[attack.norm].cpu().masked_fill(self._correct.cpu(), float("inf"))
         sizes[~self.clean.correct.cpu()] = 0.0  # fooled by nothing at all
         return sizes.argsort(stable=True)
 
     @property
     def title(self) -> str:
         """``robust accuracy 0.410 (41/100, 95% CI 0.313–0.513) under pgd(norm=inf, …)``."""
-        rate = self._rate(self.correct)
+        rate = self._rate(self._correct)
         if self.attack is None:
             return f"clean accuracy {rate}"
         return f"robust accuracy {rate} under {self.attack.title}"
@@ -149,7 +154,7 @@ class Result:
         attack = self.attack
         lines = [
             f"{self.model} on {self.data.name}, {len(self)} images",
-            f"  {'robust' if attack else 'clean'} accuracy: {self._rate(self.correct)}",
+            f"  {'robust' if attack else 'clean'} accuracy: {self._rate(self._correct)}",
         ]
         if attack is not None and self.attacked is not None:
             lines += [
@@ -171,7 +176,7 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Figures and settings as plain data, for reports."""
-        rate = self._rate(self.correct)
+        rate = self._rate(self._correct)
         figures = {"value": rate.value, "lower": rate.lower, "upper": rate.upper, "n": rate.n}
         attacked = {} if self.attacked is None else {"clean_accuracy": self._rate(self.clean.correct).value}
         return {

@@ -56,7 +56,7 @@ class Robust:
         self.root = Path(root or Path.cwd()).absolute()
         self._told = told
         #: What strings named: they are read once.
-        self._models: dict[str, Any] = {}
+        self._models: dict[tuple[str, int], Any] = {}
         self._data: dict[str, Split] = {}
         self._resized: WeakKeyDictionary[Split, Split] = WeakKeyDictionary()
 
@@ -128,6 +128,8 @@ class Robust:
             UnreliableEvaluationWarning: the figures are no evidence; `Result.checks` says why.
             TrainModeWarning: the model was in train mode.
         """
+        if not 0 < confidence < 1:
+            raise SettingsError(f"confidence={confidence!r} must lie between 0 and 1: write 0.95.")
         chosen = self._attack(attack, eps, norm, attack_params)
         split, loaded = self.data(data), self._loaded(model)
         with _in_eval_mode(loaded):
@@ -172,9 +174,11 @@ class Robust:
     def _loaded(self, model: Any) -> Any:
         if not isinstance(model, (str, Path)):
             return model
-        if str(model) not in self._models:
-            self._models[str(model)] = load_model(model, self.root, self.bench.device)
-        return self._models[str(model)]
+        path = self.root / Path(model).expanduser()
+        key = str(model), path.stat().st_mtime_ns if path.is_file() else 0  # a file may be written anew
+        if key not in self._models:
+            self._models[key] = load_model(model, self.root, self.bench.device)
+        return self._models[key]
 
     def _defended(self, loaded: Any, split: Split, name: str, mean: Channels, std: Channels) -> Defended:
         if isinstance(loaded, Defended):

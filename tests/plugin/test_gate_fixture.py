@@ -1,0 +1,149 @@
+"""The fixture `robust` in a user's suite: failed assertions explain themselves, unreliable figures do not pass."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import pytest
+
+# pytester forgets what a suite imports first, and neither torch nor NumPy can be loaded a second time.
+import pytest_robust.attacks.common_checks
+import pytest_robust.bench.bench
+import pytest_robust.gate.robust  # noqa: F401
+
+HEAD = """
+import pytest
+from pytest_robust.attacks.common_checks import toy_classifier, toy_split
+
+MODEL, DATA = toy_classifier(), toy_split(40, seed=3)
+
+def untrained():
+    model = toy_classifier()
+    model.network[-1].weight.data.zero_()
+    return model
+"""
+
+
+@pytest.fixture
+def release(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+    """``release(tests, *options)`` runs tests of a release as a user would."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+    def run(tests: str, *options: str) -> pytest.RunResult:
+        pytester.makepyfile(test_release=HEAD + tests)
+        return pytester.runpytest("--robust-cache=cache", "--device=cpu", *options)
+
+    return run
+
+
+FAILING = """
+def test_release(robust):
+    result = robust.evaluate(MODEL, DATA, attack="pgd", eps=16 / 255)
+    assert result.accuracy.lower >= 0.99
+"""
+EXPLAINED = [
+    ">*assert result.accuracy.lower >= 0.99",
+    "E*assert 0.* >= 0.99",
+    "E*where 0.* = 0.* (*/40, 95% CI 0.*–0.*).lower",
+    "E*where * = Result(robust accuracy 0.* under pgd(norm=inf, eps=0.0627451, *), seed 3).accuracy",
+    "*- adversarial robustness -*",
+    "toy on toy, 40 images",
+    "  robust accuracy: 0.* (*/40, 95% CI 0.*–0.*)",
+    "  attack: pgd(norm='inf', eps=0.0627*, eps_step=0.00627*, max_iter=40, num_random_init=1)",
+    "  seed: 3, device: cpu",
+    "  worst images: *, *, *, *, *, *, *, *, *, *",
+    "  to reproduce: Robust(Bench(Settings(seed=3, device='cpu'))).evaluate(model, data, attack='pgd', *eps=16/255, *)",
+    "  in pytest: pytest test_release.py::test_release --robust-seed=3 --robust-device=cpu",
+]
+
+
+def test_a_failed_assertion_explains_itself(release):
+    result = release(FAILING, "--robust-seed=3", "--junitxml=junit.xml")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(EXPLAINED)
+    (failure,) = ET.parse("junit.xml").getroot().iter("failure")
+    assert "worst images: " in str(failure.text)
+
+
+def test_it_does_so_from_an_xdist_worker(release):
+    pytest.importorskip("xdist")
+    result = release(FAILING, "--robust-seed=3", "-n1")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(EXPLAINED)
+
+
+def test_an_assertion_on_a_result_of_a_wider_fixture_explains_itself(release):
+    tests = """
+@pytest.fixture(scope="module")
+def result(robust):
+    return robust.evaluate(MODEL, DATA)
+
+def test_first(result): assert result.accuracy.lower >= 0.9
+def test_second(result): assert result.accuracy.upper < 0.5
+def test_third(result): assert True
+"""
+    result = release(tests)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["  clean accuracy: 1.000 (40/40, *)", "  in pytest: *::test_second *"])
+
+
+def test_a_test_that_fails_for_another_reason_shows_no_result(release):
+    result = release("def test(robust):\n    robust.evaluate(MODEL, DATA)\n    assert 1 == 2\n")
+    result.assert_outcomes(failed=1)
+    assert "to reproduce" not in result.stdout.str()
+
+
+def test_a_second_run_attacks_nothing(release):
+    test = FAILING.replace("0.99", "0.01")
+    release(test).stdout.fnmatch_lines(["crafted 1 adversarial set in *"])
+    again = release(test)
+    again.assert_outcomes(passed=1)
+    again.stdout.fnmatch_lines(["trained nothing, attacked nothing, *"])
+
+
+def test_a_test_does_not_pass_on_figures_that_are_no_evidence(release):
+    tests = """
+def test_release(robust):
+    assert robust.evaluate(untrained(), DATA).accuracy <= 1
+
+def test_who_has_looked_at_the_checks(robust):
+    result = robust.evaluate(untrained(), DATA)
+    assert "guessing" in result.checks[0]
+    assert result.accuracy <= 1
+
+@pytest.fixture
+def accuracy(robust): return robust.evaluate(untrained(), DATA).accuracy
+
+def test_through_a_fixture(accuracy): assert accuracy <= 1
+
+@pytest.mark.xfail(strict=True)
+def test_expected(robust): assert robust.evaluate(untrained(), DATA).accuracy > 0.9
+"""
+    result = release(tests)
+    result.assert_outcomes(failed=2, passed=1, xfailed=1)
+    result.stdout.fnmatch_lines(
+        ["The test passed on figures that are no evidence (clean accuracy 0.250 *no better than guessing*`checks`*"]
+    )
+
+
+def test_models_and_data_are_found_from_the_rootdir(release, pytester):
+    pytester.makepyfile(
+        own_release="from pytest_robust.attacks.common_checks import toy_classifier, toy_split\n"
+        "def model(): return toy_classifier()\ndef data(): return toy_split(40, seed=3)\n"
+    )
+    test = "def test(robust): assert robust.evaluate('own_release:model', 'own_release:data').accuracy.lower > 0.8\n"
+    release(test).assert_outcomes(passed=1)
+
+
+def test_a_mistake_is_its_sentence_and_the_users_line(release):
+    result = release("def test(robust):\n    robust.evaluate(MODEL, DATA, 'pgd', eps=8)\n")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["test_release.py:*: in test", "E   *SettingsError: the attack 'pgd' has eps=8, *"])
+    assert "crafting.py" not in result.stdout.str()
+
+
+def test_a_users_own_fixture_of_that_name_wins(release):
+    result = release("@pytest.fixture\ndef robust(): return 3\ndef test(robust): assert robust == 3\n")
+    result.assert_outcomes(passed=1)
