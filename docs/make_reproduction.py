@@ -12,6 +12,8 @@ from typing import Any
 from tabulate import tabulate
 
 from pytest_robust.reports.summary import INFORMATION, claims_markdown, verdict_counts
+from pytest_robust.studies.portability import PortabilityMatrix
+from pytest_robust.studies.ranking import RobustnessRanking
 
 HERE = Path(__file__).parent
 PAGE = HERE / "reproduction.md"
@@ -60,6 +62,8 @@ def section(path: Path, results: dict[str, Any]) -> str:
     settings, spent, versions = results["settings"], results["spent"], results["versions"]
     chosen = f" --defense {' '.join(settings['defenses'])}" if settings["defenses"] else ""
     command = f"pytest robustness_tests/{chosen} --dataset={settings['dataset']}"
+    if settings.get("family"):
+        command += f" --family={settings['family']}"
     if settings["dataset"] != "digits":
         command += " --data-root=DIR"
     if settings["scale"] != "quick":
@@ -89,8 +93,22 @@ def section(path: Path, results: dict[str, Any]) -> str:
             "",
             *notes,
             "",
+            *studies(results),
         ]
     )
+
+
+def studies(results: dict[str, Any]) -> list[str]:
+    """The tables of a run that compared networks."""
+    kinds = {"robustness ranking": RobustnessRanking, "portability matrix": PortabilityMatrix}
+    lines = []
+    for plain in results.get("studies", []):
+        study = kinds[plain["study"]].from_dict(plain)
+        title = (
+            f"{plain['study'][0].upper()}{plain['study'][1:]}, family {study.family}, {study.images} images attacked"
+        )
+        lines += [f"### {title}", "", study.table("github"), ""]
+    return lines
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from pytest_robust.models.recipe import Recipe as Recipe
     from pytest_robust.models.resized import ResizedInput as ResizedInput
     from pytest_robust.store.artifacts import ArtifactStore as ArtifactStore
+    from pytest_robust.studies.portability import PortabilityMatrix as PortabilityMatrix
+    from pytest_robust.studies.ranking import RobustnessRanking as RobustnessRanking
     from pytest_robust.threats.decision import Decision as Decision
     from pytest_robust.threats.defended import Defended as Defended
     from pytest_robust.threats.defended import ThreatModel as ThreatModel
@@ -60,12 +62,14 @@ _HOME = {
     "Family": "pytest_robust.models.family",
     "ImageFolder": "pytest_robust.data.image_folder",
     "Member": "pytest_robust.models.family",
+    "PortabilityMatrix": "pytest_robust.studies.portability",
     "Rate": "pytest_robust.evaluation.rate",
     "Recipe": "pytest_robust.models.recipe",
     "ResizedInput": "pytest_robust.models.resized",
     "Result": "pytest_robust.gate.result",
     "Robust": "pytest_robust.gate.robust",
     "RobustError": "pytest_robust.errors",
+    "RobustnessRanking": "pytest_robust.studies.ranking",
     "Split": "pytest_robust.data.split",
     "ThreatModel": "pytest_robust.threats.defended",
     "Verdict": "pytest_robust.evaluation.verdict",

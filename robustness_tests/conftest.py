@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.families import DEFAULTS, family_title
 from pytest_robust.claims.paper import Paper
 from pytest_robust.harness.selection import subject_of
 from pytest_robust.harness.verdicts import ClaimFailed
@@ -28,6 +29,8 @@ def contradicted(request: pytest.FixtureRequest) -> None:
         "dataset": bench.settings.dataset,
         "scale": bench.settings.scale,
         "seed": bench.settings.seed,
+        # Of the papers that compare networks; the others' entries name none.
+        "family": family_title(bench.settings.family or DEFAULTS.get(bench.settings.dataset, "")),
     }
     reason = Paper.read(CLAIMS / f"{subject.paper}.toml").contradiction(**where)
     if reason is not None:

@@ -8,7 +8,7 @@ import sys
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -130,7 +130,15 @@ def _provenance(attack: Attack, surface: Classifier, split: Split, seed: int) ->
     }
 
 
-def attack_key(attack: Attack, surface: Classifier, split: Split, seed: int) -> str:
+class Fingerprinted(Protocol):
+    """Images that know their fingerprint: a `Split`, or some that are not read yet."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the images and their labels."""
+
+
+def attack_key(attack: Attack, surface: Classifier, images: Fingerprinted, seed: int) -> str:
     """Fingerprint of everything that determines an adversarial set; computed without importing ART."""
     settings = {
         "attack": attack.name,
@@ -143,7 +151,7 @@ def attack_key(attack: Attack, surface: Classifier, split: Split, seed: int) -> 
         "torch": torch.__version__.partition("+")[0],
         "surface": surface.fingerprint,
         "device": surface.device.type,
-        "split": split.fingerprint,
+        "split": images.fingerprint,
         "seed": seed,
     }
     return fingerprint(["adversarial", 2, settings])

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
-from pytest_robust.attacks.crafting import load_or_craft
+from pytest_robust.attacks.crafting import Fingerprinted, attack_key, craft, load_or_craft
 from pytest_robust.bench.arguments import check_attack_object, check_defense_object, check_evaluated, check_surface
 from pytest_robust.bench.defense import Defense
 from pytest_robust.bench.evaluating import Evaluator
-from pytest_robust.bench.families import default_family, made_by
+from pytest_robust.bench.families import default_family, family_title, made_by
 from pytest_robust.bench.ledger import Event, Ledger, stopwatch
 from pytest_robust.bench.profile import Profile, profile_for
 from pytest_robust.bench.settings import Settings, resolve_device
@@ -279,7 +279,8 @@ class Bench:
         if chosen not in self._families:
             made = made_by(chosen, self)
             dataset = self.dataset
-            self._families[chosen] = family_of(chosen, made, dataset.num_classes, dataset.input_shape, self.device)
+            title, shape = family_title(chosen), dataset.input_shape
+            self._families[chosen] = family_of(title, made, dataset.num_classes, shape, self.device)
         return self._families[chosen]
 
     def predictions(self, family: Family, images: Images | None = None) -> dict[str, Tensor]:
@@ -359,6 +360,25 @@ class Bench:
             )
         self.ledger.note("crafted" if built else "reused", chosen.title, watch.seconds, n=len(adversarial))
         return adversarial
+
+    def craft(self, surface: Classifier, attack: Attack, split: Split) -> AdversarialSet:
+        """`split` perturbed by `attack` against `surface`, now and kept nowhere: for who keeps only a few numbers.
+
+        Such numbers are kept under a key made of `attack_key`.
+
+        Raises:
+            SettingsError, AttackError, ModelError: as `attack` does.
+        """
+        check_surface(surface)
+        check_attack_object(attack)
+        with stopwatch() as watch:
+            adversarial = craft(attack, surface, split, seed=self.settings.seed)
+        self.ledger.note("crafted", attack.title, watch.seconds, n=len(adversarial))
+        return adversarial
+
+    def attack_key(self, surface: Classifier, attack: Attack, images: Fingerprinted) -> str:
+        """Fingerprint of everything that determines what `craft` gives; the images need not be read for it."""
+        return attack_key(attack, surface, images, self.settings.seed)
 
     def evaluate(self, defended: Defended | Classifier, images: AdversarialSet | Split | None = None) -> Evaluation:
         """What `defended` makes of an adversarial set, or of clean images (the test images by default).

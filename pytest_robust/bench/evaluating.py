@@ -92,17 +92,35 @@ def _decide(defended: Defended, x: Tensor) -> Artifact:
 
 def checks(adversarial: AdversarialSet) -> tuple[str, ...]:
     """What is wrong with an adversarial set as evidence, a sentence each; empty when nothing is."""
-    found = []
     if len(adversarial) == 0:
-        found.append("no image was attacked")
-        return tuple(found)
-    unstable = float(adversarial.unstable.float().mean())
+        return warning_signs(0)
+    success = float(adversarial.provenance.get("weakest_part", adversarial.success.float().mean()))
+    return warning_signs(
+        len(adversarial),
+        unstable=float(adversarial.unstable.float().mean()),
+        zero_gradient=float(adversarial.provenance.get("zero_gradient", 0.0)),
+        success=None if adversarial.provenance.get("budget", "none") is not None else success,
+    )
+
+
+def warning_signs(
+    n: int, *, unstable: float = 0.0, zero_gradient: float = 0.0, success: float | None = None
+) -> tuple[str, ...]:
+    """The signs that an attack on `n` images did not work, a sentence each.
+
+    Args:
+        n: attacked images.
+        unstable: share whose answer depends on the batch.
+        zero_gradient: share on which the surface's gradient is exactly zero.
+        success: share that fooled the attack's own surface, of an attack without a budget; None of any other.
+    """
+    if n == 0:
+        return ("no image was attacked",)
+    found = []
     if unstable > MOST_UNSTABLE:
         found.append(f"{unstable:.1%} of the adversarial images change sides with the batch size")
-    zero = float(adversarial.provenance.get("zero_gradient", 0.0))
-    if zero > MOST_ZERO_GRADIENT:
-        found.append(f"the surface's gradient is exactly zero on {zero:.1%} of the images (gradient masking)")
-    success = float(adversarial.provenance.get("weakest_part", adversarial.success.float().mean()))
-    if adversarial.provenance.get("budget", "none") is None and success < LEAST_SUCCESS_WITHOUT_BUDGET:
+    if zero_gradient > MOST_ZERO_GRADIENT:
+        found.append(f"the surface's gradient is exactly zero on {zero_gradient:.1%} of the images (gradient masking)")
+    if success is not None and success < LEAST_SUCCESS_WITHOUT_BUDGET:
         found.append(f"the attack has no budget, and yet fooled its own surface on only {success:.1%} of the images")
     return tuple(found)

@@ -35,6 +35,12 @@ def default_family(dataset: str) -> str:
     return DEFAULTS[dataset]
 
 
+def family_title(name: str) -> str:
+    """A family's name for people: of a file without the folders above it, which differ from machine to machine."""
+    file, colon, function = name.rpartition(":")
+    return f"{Path(file).name}{colon}{function}" if file.endswith(".py") else name
+
+
 def made_by(name: str, bench: Bench) -> object:
     """What the function of a family gives, unchecked.
 

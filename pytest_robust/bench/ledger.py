@@ -1,4 +1,4 @@
-"""The ledger: what a session trained, loaded, crafted, reused and evaluated, and the seconds each took."""
+"""The ledger: what a session trained, loaded, crafted, reused, evaluated and studied, and the seconds each took."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Event = Literal["trained", "loaded", "crafted", "reused", "evaluated"]
+Event = Literal["trained", "loaded", "crafted", "reused", "evaluated", "studied"]
 
 
 @dataclass

@@ -68,6 +68,10 @@ CIFAR_PAPER = Profile(
     normalization="mean",
 )
 
+#: Nothing is trained on ImageNet. A thousand test images are all of the sample, and a fiftieth of the validation set.
+IMAGENET_QUICK = Profile("small_cnn", test_images=1_000)
+IMAGENET_PAPER = Profile("small_cnn")
+
 PROFILES: dict[tuple[str, Scale], Profile] = {
     ("digits", "quick"): DIGITS,
     ("digits", "paper"): DIGITS,
@@ -77,6 +81,8 @@ PROFILES: dict[tuple[str, Scale], Profile] = {
     ("fashion_mnist", "paper"): MNIST_PAPER,
     ("cifar10", "quick"): CIFAR_QUICK,
     ("cifar10", "paper"): CIFAR_PAPER,
+    ("imagenet", "quick"): IMAGENET_QUICK,
+    ("imagenet", "paper"): IMAGENET_PAPER,
 }
 #: For a data set that nobody made a profile for.
 ANY = {

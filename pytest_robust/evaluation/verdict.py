@@ -80,6 +80,15 @@ def above(measured: Interval, threshold: float) -> Judgement:
     return _inconclusive(measured, threshold, lambda i: i.lower > threshold or i.upper < threshold)
 
 
+def below(measured: Interval, threshold: float) -> Judgement:
+    """Whether the measured figure is below `threshold`: a direction, judged on its interval."""
+    if measured.upper < threshold:
+        return Judgement(Verdict.HOLDS)
+    if measured.lower > threshold:
+        return Judgement(Verdict.FAILS, f"the whole interval lies above {threshold:g}")
+    return _inconclusive(measured, threshold, lambda i: i.upper < threshold or i.lower > threshold)
+
+
 def _inconclusive(measured: Interval, threshold: float, decided: Callable[[Interval], bool]) -> Judgement:
     reason = f"{measured.n} images cannot tell it from {threshold:g}"
     enough = images_needed(measured, decided)

@@ -89,10 +89,12 @@ def write_report(session: RobustSession) -> None:
     options, config = session.options, session.config
     if options.report is None or session.worker is not None or config.getoption("collectonly"):
         return
+    from pytest_robust.bench.families import family_title
     from pytest_robust.reports.results import current_versions, write_results
 
     settings = {
         "dataset": options.dataset,
+        "family": None if options.family is None else family_title(options.family),
         "scale": options.scale,
         "device": options.device,
         "seed": options.seed,

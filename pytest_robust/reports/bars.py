@@ -16,8 +16,11 @@ FILLED = 0.82
 #: About the width of a character of a setting's name, in inches.
 CHARACTER = 0.09
 
+#: Figures by setting, then by method.
+Settings = Mapping[str, Mapping[str, Interval]]
 
-def draw_bars(path: Path, title: str, settings: Mapping[str, Mapping[str, Interval]], label: str) -> Path:
+
+def draw_bars(path: Path, title: str, settings: Settings, label: str) -> Path:
     """One group of bars a setting, one bar a method, its interval as an error bar (as Table 2 of Strauss et al.).
 
     Args:
@@ -30,24 +33,48 @@ def draw_bars(path: Path, title: str, settings: Mapping[str, Mapping[str, Interv
     Raises:
         SettingsError: no figures.
     """
-    methods = list(dict.fromkeys(method for figures in settings.values() for method in figures))
+    return draw_bar_panels(path, title, {label: settings})
+
+
+def draw_bar_panels(path: Path, title: str, panels: Mapping[str, Settings], columns: int = 1) -> Path:
+    """Several such diagrams of the same settings and methods in one picture (as Figure 2 of Rozsa et al.).
+
+    Args:
+        path: PNG file to write.
+        title: over all panels.
+        panels: by the label of the vertical axis: what `draw_bars` takes.
+        columns: panels beside each other.
+
+    Raises:
+        SettingsError: no figures.
+    """
+    methods = list(dict.fromkeys(m for settings in panels.values() for figures in settings.values() for m in figures))
     if not methods:
         raise SettingsError(f"{title}: there are no figures to draw.")
-    figure = new_figure(max(6.0, 1.2 + 0.32 * (len(methods) + 1) * len(settings)), 4.6, title)
-    axis = figure.subplots()
+    groups = max(map(len, panels.values()))
+    width, rows = max(6.0, 1.2 + 0.32 * (len(methods) + 1) * groups), math.ceil(len(panels) / columns)
+    figure = new_figure(width * columns, 4.6 * rows, title)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    for axis, (label, settings) in zip(axes, panels.items(), strict=False):
+        _draw_panel(axis, methods, settings, label, width)
+    if len(methods) > 1:
+        _legend(figure, axes[0], len(methods))
+    return save_figure(figure, path)
+
+
+def _draw_panel(axis: Any, methods: Sequence[str], settings: Settings, label: str, inches: float) -> None:
     width = FILLED / len(methods)
     for number, method in enumerate(methods):
         offset = (number + 0.5) * width - FILLED / 2
         present = [(i + offset, figures[method]) for i, figures in enumerate(settings.values()) if method in figures]
         _draw(axis, method, [(x, f) for x, f in present if math.isfinite(f.value)], width, COLOURS[number % 10])
-    axis.set_xticks(range(len(settings)), list(settings), **_turned(list(settings), float(figure.get_figwidth())))
+    axis.set_xticks(range(len(settings)), list(settings), **_turned(list(settings), inches))
     axis.margins(x=0.02)
     axis.set_ylabel(label)
     axis.grid(axis="y", alpha=0.3)
     axis.set_axisbelow(True)
-    if len(methods) > 1:
-        _legend(figure, axis, len(methods))
-    return save_figure(figure, path)
 
 
 def _legend(figure: Any, axis: Any, methods: int) -> None:

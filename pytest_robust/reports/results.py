@@ -36,7 +36,7 @@ def write_results(
     """Write ``results.json`` into `folder` (made if it is not there) and return its path.
 
     The file appears whole or not at all, also if the process dies. Its sections are ``claims``, ``evaluations``,
-    ``settings``, ``versions`` and ``spent``; numbers that JSON cannot hold (NaN, infinity) are null.
+    ``studies``, ``settings``, ``versions`` and ``spent``; numbers that JSON cannot hold (NaN, infinity) are null.
 
     Raises:
         SettingsError: the folder cannot be written.
@@ -45,6 +45,7 @@ def write_results(
         "schema": SCHEMA,
         "claims": [dict(claim) for claim in claims],
         "evaluations": _evaluations(events),
+        "studies": _studies(events),
         "settings": dict(settings),
         "versions": dict(versions),
         "spent": spent(events),
@@ -75,6 +76,14 @@ def _evaluations(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if event["event"] == "evaluated":
             evaluation = dict(event["evaluation"])
             unique.setdefault(json.dumps(evaluation, sort_keys=True), {**evaluation, "seconds": event["seconds"]})
+    return list(unique.values())
+
+
+def _studies(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Tables of several networks, once each, as their `as_dict` gives them."""
+    unique = {
+        json.dumps(event["study"], sort_keys=True): event["study"] for event in events if event["event"] == "studied"
+    }
     return list(unique.values())
 
 

@@ -1,0 +1,95 @@
+"""The bootstrap over images: what a statistic of several networks on the same images does when images are drawn anew.
+
+Efron's nonparametric bootstrap (Annals of Statistics 7, 1979, 1–26) with percentile intervals. Images are drawn, never
+networks: a family of networks is given, its test images are a sample. All networks keep the same images in a draw, so
+that what they have in common (an easy image is easy for all) cancels out of their comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pytest_robust.evaluation.estimate import Estimate
+from pytest_robust.evaluation.rate import CONFIDENCE
+
+METHOD = "bootstrap over images"
+#: Draws; the ends of a 95 % interval are then the 50th smallest and largest of them.
+DRAWS = 2000
+#: Numbers of one block of draws that are in memory at a time.
+BLOCK = 1 << 22
+
+#: From float64 weights (draws, images), how often each draw has each image, to a float64 value per draw and anything.
+Statistic = Callable[[Tensor], Tensor]
+
+
+def bootstrap(statistic: Statistic, images: int, *, seed: int = 0, draws: int = DRAWS) -> Tensor:
+    """The statistic of `draws` samples of the images with replacement, each of as many images; of shape (draws, …).
+
+    Args:
+        statistic: of weights.
+        images: how many there are.
+        seed: of the draws; the same seed draws the same images.
+        draws: how many.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    block = max(1, BLOCK // max(1, images))
+    parts = []
+    for start in range(0, draws, block):
+        size = min(block, draws - start)
+        drawn = torch.randint(max(1, images), (size, images), generator=generator)
+        ones = torch.ones_like(drawn, dtype=torch.float64)
+        parts.append(statistic(torch.zeros(size, images, dtype=torch.float64).scatter_add_(1, drawn, ones)))
+    return torch.cat(parts)
+
+
+def everybody(images: int) -> Tensor:
+    """The weights of the sample itself, of shape (1, images)."""
+    return torch.ones(1, images, dtype=torch.float64)
+
+
+def percentile_interval(
+    value: float, drawn: Tensor, n: int, *, worst: tuple[float, float], confidence: float = CONFIDENCE
+) -> Estimate:
+    """The percentile interval of a bootstrapped figure.
+
+    Args:
+        value: the figure of the sample itself.
+        drawn: float of shape (draws,): the figure of each draw; NaN where a draw has none.
+        n: images behind the figure.
+        worst: ends of the figure's range; a draw without a figure counts as either of them, whichever is the less
+            favourable, so that what cannot be computed never makes an interval shorter.
+        confidence: of the interval.
+    """
+    outside = (1 - confidence) / 2
+    lower = torch.quantile(drawn.double().nan_to_num(nan=worst[0]), outside, interpolation="lower")
+    upper = torch.quantile(drawn.double().nan_to_num(nan=worst[1]), 1 - outside, interpolation="higher")
+    if value != value:
+        return Estimate(value, *worst, n, METHOD, confidence)
+    return Estimate(value, float(lower), float(upper), n, METHOD, confidence)
+
+
+def weighted_mean(weights: Tensor, values: Tensor, counted: Tensor) -> Tensor:
+    """Mean of the counted values of each draw, float64 of shape (draws, networks); NaN where nothing counts.
+
+    Args:
+        weights: float64 of shape (draws, images).
+        values: float of shape (images, networks); what is not counted may be anything.
+        counted: bool of shape (images, networks).
+    """
+    used = torch.where(counted, values.double(), 0.0)
+    return (weights @ used) / (weights @ counted.double())
+
+
+def weighted_median(weights: Tensor, values: Tensor, counted: Tensor) -> Tensor:
+    """Median of the counted values of each draw (the lower one of two middle ones), shaped as `weighted_mean`."""
+    columns = []
+    for column, mask in zip(values.double().T, counted.T, strict=True):
+        ordered, order = torch.where(mask, column, torch.inf).sort()
+        below = (weights * mask)[:, order].cumsum(1)
+        total = below[:, -1:]
+        at = (below < total / 2).sum(1).clamp(max=max(0, len(ordered) - 1))
+        columns.append(torch.where(total[:, 0] > 0, ordered[at], torch.nan))
+    return torch.stack(columns, 1)

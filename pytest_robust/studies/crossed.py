@@ -1,0 +1,247 @@
+"""Crossed: adversarial images of every network of a family, tested on every network; numbers per image alone.
+
+Images are read, attacked and measured a chunk at a time, and nothing of their pixels stays. The numbers of each chunk,
+attack and network are kept in the store, so that an interrupted run goes on where it was, and a repeated one attacks
+nothing and reads no image.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pytest_robust.attacks.adversarial_set import FOUND, NO_STEP, ZERO_DIRECTION, AdversarialSet
+from pytest_robust.attacks.attack import Attack
+from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.evaluating import warning_signs
+from pytest_robust.bench.ledger import stopwatch
+from pytest_robust.data.images import Images
+from pytest_robust.errors import SettingsError
+from pytest_robust.evaluation import alignment, ssim
+from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.family import Family, right_by_all
+from pytest_robust.models.threads import suitable_threads
+from pytest_robust.store.artifacts import Artifact
+from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
+from pytest_robust.studies.images import Chunk, EightBit, chunks_of, drawn
+
+#: Where an attack does not tell how its search ended.
+NOT_RECORDED = -1
+#: Causes of failure, and the outcome that goes with each; of an image that was found, success did not last.
+CAUSES = {"zero direction": ZERO_DIRECTION, "no step": NO_STEP, "unstable": FOUND, "not recorded": NOT_RECORDED}
+#: Of the artifacts in the store.
+KIND = "study"
+#: Pixel levels of an 8-bit image: sizes of perturbations are in them.
+LEVELS = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Crafted:
+    """What one attack made of the attacked images on one network. Tensors are by attacked image, of shape (N,).
+
+    Args:
+        success: bool: fooled the network it was made on, judged as every adversarial set's success is.
+        unstable: bool: that network's answer depends on the batch.
+        zero_gradient: share of the images on which that network's gradient is exactly zero.
+        l2, linf: float64: size of the perturbation in pixel levels, 0 to 255.
+        pass_score: float64: PASS of the perturbed image with its original; NaN where the attack failed.
+        aligned: bool: PASS found how to align the two; elsewhere it is SSIM.
+        outcome: int64: how the attack's own search ended (`AdversarialSet.outcome`); −1 where it does not tell.
+        fools: bool of shape (N, networks): a success that this network takes for another class too.
+        budget: whether the attack was limited by one.
+    """
+
+    success: Tensor
+    unstable: Tensor
+    zero_gradient: float
+    l2: Tensor
+    linf: Tensor
+    pass_score: Tensor
+    aligned: Tensor
+    outcome: Tensor
+    fools: Tensor
+    budget: bool
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many images did not fool the network, by cause (`AdversarialSet.failures`)."""
+        return {name: int((~self.success & (self.outcome == code)).sum()) for name, code in CAUSES.items()}
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Signs that the attack did not work, a sentence each."""
+        if not len(self.success):
+            return warning_signs(0)
+        return warning_signs(
+            len(self.success),
+            unstable=float(self.unstable.double().mean()),
+            zero_gradient=self.zero_gradient,
+            success=None if self.budget else float(self.success.double().mean()),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Crossed:
+    """Every attack on every network, tested on every network.
+
+    Args:
+        family: its name.
+        data: the images' name.
+        networks: names in order.
+        groups: by network, the architecture it shares with others ("vgg"), or None.
+        attacks: names in order.
+        correct: bool of shape (images, networks): the clean image is classified correctly.
+        attacked: int64 of shape (N,): which images were attacked, all of them classified correctly by all networks.
+        pixels: values of an image, C·H·W.
+        crafted: by attack, then by network.
+        seed: of the run.
+    """
+
+    family: str
+    data: str
+    networks: tuple[str, ...]
+    groups: Mapping[str, str | None]
+    attacks: tuple[str, ...]
+    correct: Tensor
+    attacked: Tensor
+    pixels: int
+    crafted: Mapping[str, Mapping[str, Crafted]]
+    seed: int
+
+    def __repr__(self) -> str:
+        """Sizes, and not the tensors."""
+        return (
+            f"Crossed({self.family} on {self.data}: {len(self.networks)} networks, {len(self.attacks)} attacks, "
+            f"{len(self.attacked)} of {len(self.correct)} images attacked)"
+        )
+
+    def checks(self, attack: str) -> tuple[str, ...]:
+        """Signs that an attack did not work on some network, a sentence each that names the network."""
+        return tuple(f"{network}: {sign}" for network, made in self.crafted[attack].items() for sign in made.checks)
+
+    def stacked(self, attack: str, field: str) -> Tensor:
+        """A field of `Crafted` for all networks, of shape (N, networks)."""
+        return torch.stack([getattr(self.crafted[attack][network], field) for network in self.networks], 1)
+
+
+def cross(
+    family: str | Family | Mapping[str, nn.Module],
+    images: Images,
+    attacks: Sequence[str | Attack],
+    bench: Bench,
+    *,
+    limit: int | None = None,
+) -> Crossed:
+    """Attack every network of a family with every attack on the images that all of them classify correctly.
+
+    Args:
+        family: what `Bench.family` takes: a registered name, ``FILE.py:FUNCTION``, a `Family`, or networks by name.
+        images: a `Split` or an `ImageFolder`; rounded to 8 bits before anything looks at them.
+        attacks: registered names, or attacks.
+        bench: attacks; its store keeps the numbers, its seed draws.
+        limit: at most so many images are attacked, drawn at random; None is all.
+
+    Raises:
+        FamilyError: a network that cannot be had or does not fit, or no image that all networks classify correctly.
+        SettingsError: no attack, or images that the networks do not take.
+        AttackError, ModelError: as `Bench.attack` raises them.
+    """
+    chosen = _titled([bench.attack_named(a) if isinstance(a, str) else a for a in attacks])
+    if not chosen:
+        raise SettingsError("a study needs at least one attack: fgs, fgv, hot_cold.")
+    known = family if isinstance(family, Family) else bench.family(family)
+    pixels = EightBit(images)
+    predicted = bench.predictions(known, pixels)
+    correct = torch.stack([labels == images.y.cpu() for labels in predicted.values()], 1)
+    common = right_by_all(known.name, predicted, pixels)
+    attacked = drawn(common, limit, bench.settings.seed)
+    parts: dict[str, dict[str, list[Artifact]]] = {a: {n: [] for n in known.members} for a in chosen}
+    for chunk in chunks_of(pixels, attacked):
+        for name, attack in chosen.items():
+            for network in known.members:
+                parts[name][network].append(_measured(network, known.members, attack, chunk, bench))
+    crafted = {
+        name: {network: _assembled(found, chosen[name]) for network, found in by_network.items()}
+        for name, by_network in parts.items()
+    }
+    groups = {name: known.groups.get(name) for name in known.members}
+    about = (known.name, images.name, tuple(known.members), groups, tuple(chosen))
+    shape = torch.Size(images.input_shape)
+    return Crossed(*about, correct, attacked, shape.numel(), crafted, bench.settings.seed)
+
+
+def paired_entries(crossed: Crossed, field: str, first: str, second: str) -> tuple[Tensor, Tensor, Tensor]:
+    """A field of `Crafted` under two attacks, on the images and networks on which both succeeded.
+
+    Returns:
+        The two columns of values, float64 of shape (entries,), and int64 of shape (entries,): each entry's image.
+    """
+    both = crossed.stacked(first, "success") & crossed.stacked(second, "success")
+    image = torch.arange(len(both))[:, None].expand_as(both)
+    return crossed.stacked(first, field)[both], crossed.stacked(second, field)[both], image[both]
+
+
+def _measured(network: str, networks: Mapping[str, Classifier], attack: Attack, chunk: Chunk, bench: Bench) -> Artifact:
+    """The numbers of one chunk under one attack on one network, from the store or made now."""
+    surface = networks[network]
+    columns = [other.fingerprint for other in networks.values()]
+    code = [source_fingerprint(module) for module in (alignment, ssim, sys.modules[__name__])]
+    key = fingerprint(["crossed", 1, bench.attack_key(surface, attack, chunk), columns, code])
+
+    def build() -> Artifact:
+        adversarial = bench.craft(surface, attack, chunk.split)
+        with suitable_threads(surface.input_shape, surface.device):
+            return _numbers(adversarial, surface, list(networks.values()))
+
+    with stopwatch() as watch:
+        artifact, built = bench.store.get_or_build(KIND, key, build)
+    if not built:
+        bench.ledger.note("reused", attack.title, watch.seconds, n=len(chunk))
+    return artifact
+
+
+def _numbers(adversarial: AdversarialSet, surface: Classifier, networks: Sequence[Classifier]) -> Artifact:
+    clean, success = adversarial.clean, adversarial.success
+    delta = (adversarial.x.double() - clean.x.double()).flatten(1) * LEVELS
+    fooling = adversarial.subset(success)
+    fools = torch.zeros(len(clean), len(networks), dtype=torch.bool)
+    for column, network in enumerate(networks):
+        # Its own network was asked at two batch sizes already, which is stricter.
+        answer = success[success] if network is surface else network.predict(fooling.x) != fooling.y
+        fools[success, column] = answer
+    told = adversarial.outcome
+    outcome = torch.full_like(clean.y, NOT_RECORDED) if told is None else told
+    score = torch.full((len(clean),), torch.nan, dtype=torch.float64)
+    aligned = torch.zeros_like(success)
+    brought, aligned[success] = alignment.align(fooling.clean.x, fooling.x)
+    score[success] = ssim.ssim(fooling.clean.x, brought)
+    tensors = {
+        "success": success,
+        "unstable": adversarial.unstable,
+        "l2": delta.norm(dim=1),
+        "linf": delta.abs().amax(1),
+        "pass_score": score,
+        "aligned": aligned,
+        "outcome": outcome,
+        "fools": fools,
+    }
+    zero = float(adversarial.provenance.get("zero_gradient", 0.0))
+    return Artifact(tensors, {"zero_gradient": zero})
+
+
+def _assembled(parts: Sequence[Artifact], attack: Attack) -> Crafted:
+    """The chunks in order as one; the share of zero gradients by their sizes."""
+    tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
+    sizes = [len(part.tensors["success"]) for part in parts]
+    zero = sum(size * part.metadata["zero_gradient"] for size, part in zip(sizes, parts, strict=True)) / sum(sizes)
+    return Crafted(zero_gradient=zero, budget=attack.eps is not None, **tensors)
+
+
+def _titled(attacks: Sequence[Attack]) -> dict[str, Attack]:
+    """The attacks by name; by title where two share a name."""
+    names = [attack.name for attack in attacks]
+    return {a.name if names.count(a.name) == 1 else a.title: a for a in attacks}

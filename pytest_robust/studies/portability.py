@@ -1,0 +1,169 @@
+"""A PortabilityMatrix: whose adversarial images fool whom (Rozsa et al., Figure 3)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+from torch import Tensor, nn
+
+from pytest_robust.attacks.attack import Attack
+from pytest_robust.bench.bench import Bench
+from pytest_robust.data.images import Images
+from pytest_robust.errors import SettingsError
+from pytest_robust.evaluation.rate import Rate
+from pytest_robust.models.family import Family
+from pytest_robust.studies.crossed import Crossed, cross
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class PortabilityMatrix:
+    """Of the images that fool one network, how many fool another.
+
+    Args:
+        family: its name.
+        data: the images' name.
+        networks: names of rows (crafted on) and of columns (tested on).
+        groups: by network, the architecture it shares with others, or None.
+        images: how many were attacked.
+        k: by attack, int64 of shape (networks, networks): images that fool both; the diagonal is `n`.
+        n: by attack, int64 of shape (networks,): images that fool the network they were made on.
+        checks: by attack, the signs that it did not work, a sentence each.
+    """
+
+    family: str
+    data: str
+    networks: tuple[str, ...]
+    groups: Mapping[str, str | None]
+    images: int
+    k: Mapping[str, Tensor]
+    n: Mapping[str, Tensor]
+    checks: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(
+        cls,
+        family: str | Family | Mapping[str, nn.Module],
+        images: Images,
+        attacks: Sequence[str | Attack],
+        bench: Bench,
+        *,
+        limit: int | None = None,
+    ) -> PortabilityMatrix:
+        """Attack every network of a family, and test every network on the images that fooled it.
+
+        Args:
+            family: a registered name, ``FILE.py:FUNCTION``, a `Family`, or networks by name.
+            images: a `Split` or an `ImageFolder`; those that all networks classify correctly are attacked.
+            attacks: registered names, or attacks.
+            bench: attacks and keeps the numbers.
+            limit: at most so many images are attacked, drawn at random; None is all.
+
+        Raises:
+            FamilyError, SettingsError: as `cross` raises them.
+        """
+        return cls.from_crossed(cross(family, images, attacks, bench, limit=limit))
+
+    @classmethod
+    def from_crossed(cls, crossed: Crossed) -> PortabilityMatrix:
+        """From the numbers per image that a study has already made."""
+        fools = {a: torch.stack([crossed.crafted[a][n].fools for n in crossed.networks]) for a in crossed.attacks}
+        made = {a: torch.stack([crossed.crafted[a][n].success for n in crossed.networks]) for a in crossed.attacks}
+        return cls(
+            crossed.family,
+            crossed.data,
+            crossed.networks,
+            crossed.groups,
+            len(crossed.attacked),
+            {attack: mask.sum(1) for attack, mask in fools.items()},
+            {attack: mask.sum(1) for attack, mask in made.items()},
+            {attack: crossed.checks(attack) for attack in crossed.attacks},
+        )
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """Names in order."""
+        return tuple(self.k)
+
+    def rate(self, attack: str, crafted_on: str, tested_on: str) -> Rate:
+        """One cell, with its exact interval.
+
+        Raises:
+            SettingsError: no such attack or network.
+        """
+        for name, known in ((attack, self.attacks), (crafted_on, self.networks), (tested_on, self.networks)):
+            if name not in known:
+                raise SettingsError(f"the portability matrix has no {name!r}; it has {', '.join(known)}.")
+        row, column = self.networks.index(crafted_on), self.networks.index(tested_on)
+        return Rate(int(self.k[attack][row, column]), int(self.n[attack][row]))
+
+    def share(self, attack: str) -> Tensor:
+        """All cells, float64 of shape (networks, networks); NaN in the row of a network that nothing fooled."""
+        n = self.n[attack][:, None]
+        return torch.where(n > 0, self.k[attack].double() / n.clamp(min=1), math.nan)
+
+    def table(self, style: str = "simple") -> str:
+        """For each attack a row of each network it was crafted on, with the exact interval in every cell.
+
+        Args:
+            style: any of tabulate's table formats; "github" for the docs.
+        """
+        return "\n\n".join(self._table(attack, style) for attack in self.attacks)
+
+    def _table(self, attack: str, style: str) -> str:
+        rows = [[row, *(self._cell(attack, row, column) for column in self.networks)] for row in self.networks]
+        return tabulate(rows, [f"{attack}, crafted on", *self.networks], tablefmt=style, disable_numparse=True)
+
+    def _cell(self, attack: str, row: str, column: str) -> str:
+        rate = self.rate(attack, row, column)
+        if not rate.n:
+            return "–"
+        return f"{100 * rate.value:.1f} % ({100 * rate.lower:.1f}–{100 * rate.upper:.1f})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data; JSON holds it."""
+        return {
+            "study": "portability matrix",
+            "schema": SCHEMA,
+            "family": self.family,
+            "data": self.data,
+            "networks": list(self.networks),
+            "groups": dict(self.groups),
+            "images": self.images,
+            "k": {attack: counts.tolist() for attack, counts in self.k.items()},
+            "n": {attack: counts.tolist() for attack, counts in self.n.items()},
+            "checks": {attack: list(signs) for attack, signs in self.checks.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> PortabilityMatrix:
+        """The matrix that `as_dict` wrote.
+
+        Raises:
+            SettingsError: it is no such matrix.
+        """
+        try:
+            k, n = ({a: torch.tensor(c, dtype=torch.int64) for a, c in plain[name].items()} for name in ("k", "n"))
+            checks = {attack: tuple(signs) for attack, signs in plain["checks"].items()}
+            names, groups = tuple(plain["networks"]), dict(plain["groups"])
+            return cls(plain["family"], plain["data"], names, groups, plain["images"], k, n, checks)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise SettingsError(f"this is no portability matrix ({error!r}): give what its as_dict wrote.") from error
+
+    def to_json(self, path: Path) -> Path:
+        """Write `as_dict` as the file `path`."""
+        path.write_text(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        return path
+
+    @classmethod
+    def from_json(cls, path: Path) -> PortabilityMatrix:
+        """The matrix in the file `path`; raises SettingsError if it holds none."""
+        return cls.from_dict(json.loads(path.read_text("utf-8")))

@@ -1,0 +1,272 @@
+"""A RobustnessRanking: which networks of a family are robust, and whether the accurate ones are (Rozsa et al. 2016)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+from torch import nn
+
+from pytest_robust.attacks.attack import Attack
+from pytest_robust.bench.bench import Bench
+from pytest_robust.data.images import Images
+from pytest_robust.errors import SettingsError
+from pytest_robust.evaluation.estimate import Estimate, estimated_mean, from_plain, median_of, to_plain
+from pytest_robust.evaluation.mean import mean_of
+from pytest_robust.evaluation.rank_correlation import RankCorrelation
+from pytest_robust.evaluation.rate import Rate
+from pytest_robust.models.family import Family
+from pytest_robust.studies.correlations import correlations
+from pytest_robust.studies.crossed import Crafted, Crossed, cross
+from pytest_robust.studies.metrics import FLOOR, METRICS
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network under one attack.
+
+    Sizes are in pixel levels, 0 to 255, over the images on which the attack succeeded.
+
+    Args:
+        network: its name.
+        attack: its name.
+        figures: by name of `METRICS`. Rates have exact intervals, means Student's t, medians order statistics.
+        failures: images by cause of failure.
+        unaligned: images whose PASS is SSIM, because no alignment was found.
+    """
+
+    network: str
+    attack: str
+    figures: Mapping[str, Rate | Estimate]
+    failures: Mapping[str, int]
+    unaligned: int
+
+
+@dataclass(frozen=True)
+class RobustnessRanking:
+    """Robustness of the networks of a family, and its rank correlation with their accuracy.
+
+    Args:
+        family: its name.
+        data: the images' name.
+        accuracy: clean accuracy by network, on all images.
+        images: how many images were attacked: those that every network classifies correctly, or a sample of them.
+        entries: one of each attack and network, the attacks in order.
+        correlations: by attack, then by name of `METRICS`: Spearman's ρ with clean accuracy over the networks.
+        common: the same, each network's figures from those images alone on which the attack succeeded on all networks:
+            where success rates differ, a network's own successes are another, easier or harder, set of images.
+        checks: by attack, the signs that it did not work, a sentence each.
+    """
+
+    family: str
+    data: str
+    accuracy: Mapping[str, Rate]
+    images: int
+    entries: tuple[Entry, ...]
+    correlations: Mapping[str, Mapping[str, RankCorrelation]]
+    common: Mapping[str, Mapping[str, RankCorrelation]]
+    checks: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(
+        cls,
+        family: str | Family | Mapping[str, nn.Module],
+        images: Images,
+        attacks: Sequence[str | Attack],
+        bench: Bench,
+        *,
+        limit: int | None = None,
+    ) -> RobustnessRanking:
+        """Attack every network of a family on the images that all of them classify correctly.
+
+        Args:
+            family: a registered name, ``FILE.py:FUNCTION``, a `Family`, or networks by name.
+            images: a `Split` or an `ImageFolder`.
+            attacks: registered names, or attacks; those for the smallest perturbation (``fgs``) make sense.
+            bench: attacks and keeps the numbers.
+            limit: at most so many images are attacked, drawn at random; None is all.
+
+        Raises:
+            FamilyError, SettingsError: as `cross` raises them.
+        """
+        return cls.from_crossed(cross(family, images, attacks, bench, limit=limit))
+
+    @classmethod
+    def from_crossed(cls, crossed: Crossed) -> RobustnessRanking:
+        """From the numbers per image that a study has already made."""
+        networks, attacks = crossed.networks, crossed.attacks
+        accuracy = {network: Rate.of(crossed.correct[:, i]) for i, network in enumerate(networks)}
+        return cls(
+            crossed.family,
+            crossed.data,
+            accuracy,
+            len(crossed.attacked),
+            tuple(_entry(n, a, crossed.crafted[a][n], crossed.pixels) for a in attacks for n in networks),
+            *correlations(crossed),
+            {a: crossed.checks(a) for a in attacks},
+        )
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names, from the least to the most accurate one."""
+        return tuple(sorted(self.accuracy, key=lambda network: self.accuracy[network].value))
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """Names in order."""
+        return tuple(dict.fromkeys(entry.attack for entry in self.entries))
+
+    def entry(self, attack: str, network: str) -> Entry:
+        """Of one attack and network.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        for entry in self.entries:
+            if (entry.attack, entry.network) == (attack, network):
+                return entry
+        raise SettingsError(
+            f"the ranking has no {attack!r} on {network!r}; it has the attacks {', '.join(self.attacks)} on "
+            f"{', '.join(self.networks)}."
+        )
+
+    def table(self, style: str = "simple") -> str:
+        """A row of each attack and network, the networks from the least to the most accurate one; and every ρ.
+
+        Args:
+            style: any of tabulate's table formats; "github" for the docs.
+        """
+        headers = ["attack", "network", "clean accuracy", *METRICS.values(), "failures", "PASS not aligned"]
+        rows = [self._row(self.entry(attack, n)) for attack in self.attacks for n in self.networks]
+        rhos = [
+            [attack, METRICS[metric], str(rho), _p(rho.p_greater), _p(rho.p_less)]
+            for attack in self.attacks
+            for metric, rho in self.correlations[attack].items()
+        ]
+        titles = ["attack", "clean accuracy and …", "Spearman's ρ", "p (ρ > 0)", "p (ρ < 0)"]
+        tables = [tabulate(r, h, tablefmt=style, disable_numparse=True) for r, h in ((rows, headers), (rhos, titles))]
+        return "\n\n".join(tables)
+
+    def _row(self, entry: Entry) -> list[str]:
+        figures = [_short(name, entry.figures[name]) for name in METRICS]
+        failures = ", ".join(f"{n} {cause}" for cause, n in entry.failures.items() if n) or "none"
+        return [
+            entry.attack,
+            entry.network,
+            _percent(self.accuracy[entry.network]),
+            *figures,
+            failures,
+            str(entry.unaligned),
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data with every figure and its interval; JSON holds it."""
+        return {
+            "study": "robustness ranking",
+            "schema": SCHEMA,
+            "family": self.family,
+            "data": self.data,
+            "images": self.images,
+            "accuracy": {network: to_plain(rate) for network, rate in self.accuracy.items()},
+            "entries": [
+                {**asdict(entry), "figures": {name: to_plain(figure) for name, figure in entry.figures.items()}}
+                for entry in self.entries
+            ],
+            "correlations": _plain_correlations(self.correlations),
+            "common": _plain_correlations(self.common),
+            "checks": {attack: list(signs) for attack, signs in self.checks.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> RobustnessRanking:
+        """The ranking that `as_dict` wrote.
+
+        Raises:
+            SettingsError: it is no such ranking.
+        """
+        try:
+            accuracy = {network: _rate(rate) for network, rate in plain["accuracy"].items()}
+            entries = tuple(_read_entry(entry) for entry in plain["entries"])
+            known, common = (_read_correlations(plain[name]) for name in ("correlations", "common"))
+            checks = {attack: tuple(signs) for attack, signs in plain["checks"].items()}
+            return cls(plain["family"], plain["data"], accuracy, plain["images"], entries, known, common, checks)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SettingsError(f"this is no robustness ranking ({error!r}): give what its as_dict wrote.") from error
+
+    def to_json(self, path: Path) -> Path:
+        """Write `as_dict` as the file `path`."""
+        path.write_text(json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        return path
+
+    @classmethod
+    def from_json(cls, path: Path) -> RobustnessRanking:
+        """The ranking in the file `path`; raises SettingsError if it holds none."""
+        return cls.from_dict(json.loads(path.read_text("utf-8")))
+
+
+def _entry(network: str, attack: str, made: Crafted, pixels: int) -> Entry:
+    fooled = made.success
+    l2, linf = made.l2[fooled], made.linf[fooled]
+    figures: dict[str, Rate | Estimate] = {
+        "success": Rate.of(fooled),
+        "l2": estimated_mean(mean_of(l2)),
+        "l2_median": median_of(l2),
+        "linf": estimated_mean(mean_of(linf)),
+        "linf_median": median_of(linf),
+        "rms": estimated_mean(mean_of(l2 / math.sqrt(pixels))),
+        "floor": Rate.of(linf <= FLOOR),
+        "pass_score": estimated_mean(mean_of(made.pass_score[fooled])),
+    }
+    return Entry(network, attack, figures, made.failures, int((fooled & ~made.aligned).sum()))
+
+
+def _short(name: str, figure: Rate | Estimate) -> str:
+    """A figure with its interval in as few characters as tell it."""
+    if isinstance(figure, Rate):
+        return _percent(figure)
+    digits = ".4f" if name == "pass_score" else ".3g"
+    return f"{figure.value:{digits}} ({figure.lower:{digits}}–{figure.upper:{digits}})"
+
+
+def _p(value: float) -> str:
+    return "–" if value != value else f"{value:.4f}"
+
+
+def _percent(rate: Rate) -> str:
+    return f"{100 * rate.value:.1f} % ({100 * rate.lower:.1f}–{100 * rate.upper:.1f})"
+
+
+def _rate(plain: Mapping[str, Any]) -> Rate:
+    found = from_plain(plain)
+    if not isinstance(found, Rate):
+        raise TypeError("a rate is expected")
+    return found
+
+
+def _read_entry(plain: Mapping[str, Any]) -> Entry:
+    figures = {name: from_plain(figure) for name, figure in plain["figures"].items()}
+    return Entry(plain["network"], plain["attack"], figures, dict(plain["failures"]), plain["unaligned"])
+
+
+def _plain_correlations(by_attack: Mapping[str, Mapping[str, RankCorrelation]]) -> dict[str, Any]:
+    return {
+        attack: {metric: {k: None if v != v else v for k, v in asdict(rho).items()} for metric, rho in found.items()}
+        for attack, found in by_attack.items()
+    }
+
+
+def _read_correlations(plain: Mapping[str, Any]) -> dict[str, dict[str, RankCorrelation]]:
+    return {
+        attack: {
+            metric: RankCorrelation(**{k: math.nan if v is None else v for k, v in rho.items()})  # type: ignore[arg-type]
+            for metric, rho in found.items()
+        }
+        for attack, found in plain.items()
+    }

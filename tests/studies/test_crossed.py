@@ -1,0 +1,160 @@
+"""Crossing: what is attacked, what is counted, what it costs, and that nothing is made twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from toy_networks import CountedImages, flat
+
+from pytest_robust.bench.bench import Bench
+from pytest_robust.data.split import Split
+from pytest_robust.errors import FamilyError, SettingsError
+from pytest_robust.models.family import Family
+from pytest_robust.studies.crossed import cross, paired_entries
+from pytest_robust.studies.images import CHUNK, EightBit, drawn
+
+MakeImages = Callable[[int], Split]
+ATTACKS = ("fgs", "hot_cold")
+
+
+def test_numbers_are_those_of_the_adversarial_sets(bench: Bench, family: Family, make_images: MakeImages) -> None:
+    """The slow way: all images at once, every set whole."""
+    images = make_images(90)
+    crossed = cross(family, images, ATTACKS, bench)
+    (eight_bit,) = EightBit(images).chunks(90)
+    right = torch.stack([m.predict(eight_bit.x) == images.y for m in family.members.values()], 1)
+    assert crossed.correct.equal(right)
+    assert sorted(crossed.attacked.tolist()) == right.all(1).nonzero().flatten().tolist()
+    attacked = eight_bit.subset(crossed.attacked)
+    for attack in ATTACKS:
+        for name, member in family.members.items():
+            slow, found = bench.attack(member, attack, attacked), crossed.crafted[attack][name]
+            assert found.success.equal(slow.success)
+            levels = (slow.x.double() * 255 - attacked.x.double() * 255).round().flatten(1)
+            assert found.l2.allclose(levels.norm(dim=1), atol=1e-3)
+            assert found.linf.allclose(levels.abs().amax(1), atol=1e-3)
+            for column, other in enumerate(family.members.values()):
+                assert found.fools[:, column].equal(slow.success & (other.predict(slow.x) != attacked.y))
+            assert found.pass_score.isnan().equal(~found.success)
+            assert found.failures == {"not recorded": 0, **slow.failures}
+
+
+def test_a_second_run_attacks_nothing_and_reads_no_image(
+    bench: Bench, family: Family, make_images: MakeImages, shown: list[int]
+) -> None:
+    images = CountedImages(make_images(2 * CHUNK))
+    first = cross(family, images, ATTACKS, bench)
+    made = bench.ledger.count("crafted")
+    assert made > 0
+    images.read.clear()
+    shown.clear()
+    again = Bench(bench.settings)
+    second = cross(family, images, ATTACKS, again)
+    assert (again.ledger.count("crafted"), again.ledger.count("reused")) == (0, made)
+    assert (images.read, shown) == ([], [])
+    for attack in ATTACKS:
+        for name in family.members:
+            assert second.crafted[attack][name].l2.equal(first.crafted[attack][name].l2)
+            assert second.crafted[attack][name].fools.equal(first.crafted[attack][name].fools)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    bench: Bench, family: Family, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, left = make_images(3 * CHUNK), 3
+    craft = Bench.craft
+
+    def interrupted(*args: object) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return craft(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bench, "craft", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cross(family, images, ["fgs"], bench)
+    again = Bench(bench.settings)
+    whole = cross(family, images, ["fgs"], again)
+    assert again.ledger.count("reused") == 3
+    assert len(whole.crafted["fgs"]["net 0"].success) == len(whole.attacked)
+
+
+def test_twice_the_images_cost_at_most_a_twentieth_more_than_twice(
+    bench: Bench, family: Family, make_images: MakeImages, shown: list[int]
+) -> None:
+    images = make_images(3 * CHUNK // 2)
+    cost = []
+    for times in (1, 2):
+        cross(family, images.subset(torch.arange(len(images)).repeat(times)), ATTACKS, bench)
+        cost.append(sum(shown))
+        shown.clear()
+    assert 1.9 * cost[0] <= cost[1] <= 2.1 * cost[0]
+
+
+def test_no_more_than_a_chunk_is_read_or_shown_at_once(
+    bench: Bench, family: Family, make_images: MakeImages, shown: list[int]
+) -> None:
+    images = CountedImages(make_images(3 * CHUNK))
+    cross(family, images, ATTACKS, bench)
+    assert max(images.read) <= CHUNK
+    assert max(shown) <= CHUNK
+
+
+def test_a_limit_attacks_the_beginning_of_what_no_limit_attacks(
+    bench: Bench, family: Family, make_images: MakeImages
+) -> None:
+    images = make_images(120)
+    few, all_of_them = (cross(family, images, ["fgs"], bench, limit=limit) for limit in (10, None))
+    assert few.attacked.equal(all_of_them.attacked[:10])
+    assert len(few.correct) == len(images)
+    assert drawn(torch.arange(5), 9, 0).sort().values.equal(torch.arange(5))
+
+
+def test_an_image_is_attacked_as_files_hold_it(make_images: MakeImages) -> None:
+    images = make_images(20)
+    (rounded,) = EightBit(images).chunks(64)
+    assert (rounded.x * 255).round().div(255).equal(rounded.x)
+    assert not rounded.x.equal(images.x)
+    assert float((rounded.x - images.x).abs().max()) <= 0.5 / 255 + 1e-6
+
+
+def test_two_settings_of_one_attack_are_told_apart(bench: Bench, family: Family, make_images: MakeImages) -> None:
+    attacks = [bench.attack_named("hot_cold", hot=hot) for hot in (1, 2)]
+    crossed = cross(family, make_images(40), attacks, bench)
+    assert crossed.attacks == tuple(attack.title for attack in attacks)
+
+
+def test_pairs_are_images_and_networks_on_which_both_succeeded(
+    bench: Bench, family: Family, make_images: MakeImages
+) -> None:
+    crossed = cross(family, make_images(60), ATTACKS, bench)
+    first, second, image = paired_entries(crossed, "l2", *ATTACKS)
+    made = crossed.crafted
+    both = sum(int((made["fgs"][n].success & made["hot_cold"][n].success).sum()) for n in family.members)
+    assert len(first) == len(second) == len(image) == both
+    assert int(image.max()) < len(crossed.attacked)
+
+
+def test_an_attack_that_cannot_work_is_said_to_be_broken(bench: Bench, make_images: MakeImages) -> None:
+    images = make_images(60)
+    crossed = cross(Family("flat", {"flat": flat()}), images.subset(images.y == 0), ["fgs"], bench)
+    made = crossed.crafted["fgs"]["flat"]
+    assert not made.success.any()
+    assert made.failures == {"zero direction": len(made.success), "no step": 0, "unstable": 0, "not recorded": 0}
+    signs = crossed.checks("fgs")
+    assert any("flat: the surface's gradient is exactly zero on 100.0%" in sign for sign in signs)
+
+
+def test_nothing_in_common_names_every_network(bench: Bench, make_images: MakeImages) -> None:
+    images = make_images(30)
+    with pytest.raises(FamilyError, match=r"no image .*flat 0\.0%"):
+        cross(Family("flat", {"flat": flat()}), images.subset(images.y != 0), ["fgs"], bench)
+
+
+def test_a_study_without_attacks_is_refused(bench: Bench, family: Family, make_images: MakeImages) -> None:
+    with pytest.raises(SettingsError, match="at least one attack"):
+        cross(family, make_images(5), [], bench)

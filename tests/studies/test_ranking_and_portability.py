@@ -1,0 +1,153 @@
+"""The two studies from made-up numbers that can be worked out by hand, their tables, pictures and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from pytest_robust.bench.bench import Bench
+from pytest_robust.data.split import Split
+from pytest_robust.errors import SettingsError
+from pytest_robust.evaluation.verdict import Verdict, above
+from pytest_robust.models.family import Family
+from pytest_robust.reports.study_figures import draw_portability, draw_ranking
+from pytest_robust.studies.contrasts import across_groups, elsewhere, mean_portability, more_portable, within_groups
+from pytest_robust.studies.crossed import Crafted, Crossed
+from pytest_robust.studies.portability import PortabilityMatrix
+from pytest_robust.studies.ranking import RobustnessRanking
+
+N, IMAGES = 40, 50
+NAMES = ("weak", "fair", "good")
+
+
+def made(row: int, size: float, success: Tensor, fooled: float) -> Crafted:
+    """Perturbations of about `size`, and the share of them that fools each other network."""
+    l2 = size + torch.linspace(-0.5, 0.5, N).double()
+    fools = (torch.arange(N)[:, None] >= (1 - fooled) * N).repeat(1, 3)
+    fools[:, row] = True
+    fools &= success[:, None]
+    score = torch.where(success, 1 - size / 100, math.nan).double()
+    unstable = torch.zeros(N, dtype=torch.bool)
+    return Crafted(success, unstable, 0.0, l2, l2 / 4, score, success, (~success).long(), fools, False)
+
+
+@pytest.fixture
+def crossed() -> Crossed:
+    """Networks of 60, 80 and 100 % accuracy, with which perturbations grow; one image withstands `fgs` on one."""
+    correct = torch.stack([torch.arange(IMAGES) % 5 < 3 + column for column in range(3)], 1)
+    always, once = torch.ones(N, dtype=torch.bool), torch.arange(N) > 0
+    crafted = {
+        "fgs": {n: made(i, 4.0 * (i + 1), once if i == 2 else always, 0.5) for i, n in enumerate(NAMES)},
+        "hot_cold": {n: made(i, 8.0 * (i + 1), always, 0.1) for i, n in enumerate(NAMES)},
+    }
+    groups = {"weak": None, "fair": "deep", "good": "deep"}
+    return Crossed("toys", "made up", NAMES, groups, ("fgs", "hot_cold"), correct, torch.arange(N), 64, crafted, 0)
+
+
+def test_figures_are_what_they_say(crossed: Crossed) -> None:
+    ranking = RobustnessRanking.from_crossed(crossed)
+    assert [ranking.accuracy[n].value for n in ranking.networks] == [0.6, 0.8, 1.0]
+    entry = ranking.entry("fgs", "good")
+    assert (entry.figures["success"].value, entry.figures["success"].n) == (39 / 40, 40)
+    assert {cause: n for cause, n in entry.failures.items() if n} == {"zero direction": 1}
+    assert entry.figures["l2"].n == 39
+    assert entry.figures["rms"].value == pytest.approx(entry.figures["l2"].value / 8)
+    assert entry.figures["l2"].lower < entry.figures["l2"].value < entry.figures["l2"].upper
+    assert ranking.entry("fgs", "weak").figures["floor"].value == pytest.approx(0.5)
+
+
+def test_order_of_accuracy_and_size_is_found(crossed: Crossed) -> None:
+    ranking = RobustnessRanking.from_crossed(crossed)
+    rho = ranking.correlations["fgs"]["l2"]
+    assert (rho.value, rho.networks, rho.n) == (1.0, 3, N)
+    assert rho.p_greater == pytest.approx(1 / 6)
+    assert above(rho, 0.0).verdict is Verdict.HOLDS
+    assert ranking.correlations["fgs"]["pass_score"].value == -1.0
+    assert math.isnan(ranking.correlations["hot_cold"]["success"].value)  # the same for all
+    assert ranking.common["fgs"]["l2"].value == 1.0
+
+
+def test_networks_of_one_accuracy_leave_the_order_open(crossed: Crossed) -> None:
+    """Where images cannot tell who is more accurate, they cannot tell whether robustness goes with it."""
+    coins = torch.rand(IMAGES, 3, generator=torch.Generator().manual_seed(2)) < 0.7
+    alike = Crossed(**{**vars(crossed), "correct": coins})
+    rho = RobustnessRanking.from_crossed(alike).correlations["fgs"]["l2"]
+    assert rho.upper - rho.lower >= 1.0
+
+
+def test_a_network_that_nothing_fooled_makes_no_claim_hold(crossed: Crossed) -> None:
+    never = made(0, 4.0, torch.zeros(N, dtype=torch.bool), 0.0)
+    crafted = {**crossed.crafted, "fgs": {**crossed.crafted["fgs"], "weak": never}}
+    broken = Crossed(**{**vars(crossed), "crafted": crafted})
+    ranking, matrix = RobustnessRanking.from_crossed(broken), PortabilityMatrix.from_crossed(broken)
+    assert above(ranking.correlations["fgs"]["l2"], 0.0).verdict is Verdict.INCONCLUSIVE
+    assert ranking.checks["fgs"][0].startswith("weak: the attack has no budget")
+    assert matrix.share("fgs")[0].isnan().all()
+    cells = elsewhere(broken)
+    more = more_portable(broken, ("fgs", cells), ("hot_cold", cells))
+    assert above(more, 0.0).verdict is Verdict.INCONCLUSIVE
+    assert "–" in matrix.table()
+    json.dumps(ranking.as_dict(), allow_nan=False)
+
+
+def test_cells_count_what_fools_both(crossed: Crossed) -> None:
+    matrix = PortabilityMatrix.from_crossed(crossed)
+    assert matrix.rate("fgs", "weak", "good").value == 0.5
+    assert (matrix.rate("fgs", "good", "weak").k, matrix.rate("fgs", "good", "weak").n) == (20, 39)
+    for attack in matrix.attacks:
+        assert matrix.share(attack).diagonal().tolist() == [1.0] * 3
+
+
+def test_contrasts_are_differences_of_mean_cells(crossed: Crossed) -> None:
+    assert within_groups(crossed) == [(1, 2), (2, 1)]
+    assert len(elsewhere(crossed)) == len(within_groups(crossed)) + len(across_groups(crossed)) == 6
+    cells = elsewhere(crossed)
+    mean = mean_portability(crossed, "fgs", cells)
+    by_hand = sum(float(PortabilityMatrix.from_crossed(crossed).share("fgs")[cell]) for cell in cells) / 6
+    assert mean.value == pytest.approx(by_hand)
+    more = more_portable(crossed, ("fgs", cells), ("hot_cold", cells))
+    assert more.value == pytest.approx(by_hand - 0.1)
+    assert more.lower > 0.2
+    same = more_portable(crossed, ("fgs", cells), ("fgs", cells))
+    assert (same.lower, same.value, same.upper) == (0.0, 0.0, 0.0)
+    with pytest.raises(SettingsError, match="no cell"):
+        mean_portability(crossed, "fgs", [])
+
+
+def test_both_come_back_from_json_and_are_drawn(crossed: Crossed, tmp_path: Path) -> None:
+    ranking, matrix = RobustnessRanking.from_crossed(crossed), PortabilityMatrix.from_crossed(crossed)
+    for study, kind in ((ranking, RobustnessRanking), (matrix, PortabilityMatrix)):
+        back = kind.from_json(study.to_json(tmp_path / "study.json"))
+        assert back.table() == study.table()
+        assert back.as_dict() == study.as_dict()
+        with pytest.raises(SettingsError, match="this is no"):
+            kind.from_dict({"study": "another"})
+    assert draw_ranking(tmp_path / "bars.png", ranking).stat().st_size > 0
+    assert draw_portability(tmp_path / "cells.png", matrix).stat().st_size > 0
+
+
+def test_tables_stand_in_the_order_of_accuracy_and_name_everything(crossed: Crossed) -> None:
+    table = RobustnessRanking.from_crossed(crossed).table("github")
+    lines = [line for line in table.splitlines() if line.startswith("| fgs ")]
+    assert [name for line in lines for name in NAMES if f"| {name} " in line] == list(NAMES)
+    assert "97.5 % (86.8–99.9)" in table
+    with pytest.raises(SettingsError, match="no 'pgd' on 'weak'"):
+        RobustnessRanking.from_crossed(crossed).entry("pgd", "weak")
+    with pytest.raises(SettingsError, match="no 'pgd'"):
+        PortabilityMatrix.from_crossed(crossed).rate("pgd", "weak", "weak")
+
+
+def test_a_users_own_networks_are_ranked_in_one_line(
+    bench: Bench, family: Family, make_images: Callable[[int], Split]
+) -> None:
+    images = make_images(60)
+    ranking = RobustnessRanking.of(family, images, ["fgs"], bench)
+    matrix = PortabilityMatrix.of(family, images, ["fgs"], bench)
+    assert set(ranking.networks) == set(matrix.networks) == set(family.members)
+    assert ranking.images == matrix.images > 0
