@@ -85,7 +85,7 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
             y: labels (targets, where the attack is targeted), int64 of shape (N,).
 
         Raises:
-            AttackError: the model's gradient is NaN.
+            AttackError: the model's gradient is NaN (or infinite, where the attack needs its size).
             DataError: images that are not in [0, 1], or labels out of range.
         """
         name = type(self).__name__
@@ -98,7 +98,7 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
             for images, labels in zip(x.split(self.pool_size), y.split(self.pool_size), strict=True):
                 parts.append(self._attack(images.to(self.device), labels.to(self.device)).detach().to(x.device))
         if bool(self._broken):
-            raise AttackError(f"{name}: the model's gradient is NaN: find the operation in it that divides by zero.")
+            raise AttackError(f"{name}: the model's gradient is NaN or infinite: find what divides by zero in it.")
         return torch.cat(parts) if parts else x.clone()
 
     @property

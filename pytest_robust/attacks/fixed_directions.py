@@ -133,7 +133,7 @@ class HotCold(_Graded):
 
     def __init__(self, estimator: Any, hot: int = 1, batch_size: int = 64, seed: int = 0) -> None:
         super().__init__(estimator, batch_size=batch_size, seed=seed)
-        wrong = int(estimator.nb_classes) - 1
+        wrong = int(estimator.nb_classes) - 1 - bool(getattr(self.model, "rejects", False))
         if isinstance(hot, bool) or not isinstance(hot, int) or not 1 <= hot <= wrong:
             raise AttackError(f"HotCold: hot={hot!r} must be a whole number from 1 to {wrong}, the wrong classes.")
         self.hot = hot
