@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_robust.errors import FamilyError
 from pytest_robust.models.family import Family
@@ -21,11 +21,13 @@ class Rung:
         group: that it belongs to; None is none.
         epochs: so few for the first networks that the accuracies come apart.
         learning_rate: of SGD.
+        schedule: of the learning rate.
     """
 
     group: str | None
     epochs: int
     learning_rate: float = 0.01
+    schedule: Literal["constant", "cosine"] = "constant"
 
 
 #: Epochs were chosen by five-fold cross-validation on the training images, never on test images, so that the accuracies
@@ -45,10 +47,10 @@ MNIST = {
     "mlp_narrow": Rung("mlp", 4),
     "mlp_wide": Rung("mlp", 16),
     "convnet_8": Rung("convnet", 8),
-    "convnet_16": Rung("convnet", 6),
+    "convnet_16": Rung("convnet", 4),
     "convnet_32": Rung("convnet", 8),
-    "resnet_small": Rung("resnet", 5, learning_rate=0.05),
-    "resnet_large": Rung("resnet", 5, learning_rate=0.05),
+    "resnet_small": Rung("resnet", 5, learning_rate=0.05, schedule="cosine"),
+    "resnet_large": Rung("resnet", 4, learning_rate=0.05, schedule="cosine"),
 }
 
 
@@ -85,5 +87,9 @@ def _ladder(bench: Bench, name: str, rungs: dict[str, Rung], input_shape: tuple[
 
 def _recipe(bench: Bench, network: str, rung: Rung) -> Recipe:
     return bench.recipe(
-        architecture=f"ladder_{network}", name=network, epochs=rung.epochs, learning_rate=rung.learning_rate
+        architecture=f"ladder_{network}",
+        name=network,
+        epochs=rung.epochs,
+        learning_rate=rung.learning_rate,
+        schedule=rung.schedule,
     )

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import PIL
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Indexed
@@ -205,7 +205,8 @@ class _Decoder(Indexed[_Pixels]):
                 with Image.open(path) as image:
                     pixels[row] = np.asarray(cut(image.convert("RGB"))).transpose(2, 0, 1)
             except UNDECODABLE as error:
-                reason = " ".join(str(error).split())
+                unknown = isinstance(error, UnidentifiedImageError)
+                reason = "no format that Pillow knows" if unknown else " ".join(str(error).split())
                 return f"{path} cannot be decoded as an image ({reason}): replace it, or take it out of the folder."
         return pixels
 

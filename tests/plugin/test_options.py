@@ -27,6 +27,8 @@ def test_defaults_choose_the_embedded_data_on_any_machine(pytester):
         ("attack", "fgsm, pgd", ("fgsm", "pgd")),
         ("attack", "art:FrameSaliencyAttack", ("art:FrameSaliencyAttack",)),
         ("dataset", "mnist", "mnist"),
+        ("family", "digits", "digits"),
+        ("family", "my.networks:models", "my.networks:models"),
         ("scale", "paper", "paper"),
         ("device", "cpu", "cpu"),
     ],
@@ -101,6 +103,11 @@ def test_a_toml_file_may_hold_a_number_as_a_number(pytester):
         (["--attack=fsgm"], "unknown attack 'fsgm'; did you mean 'fgsm'? Known: "),
         (["--attack=fgsm,,pgd"], "--robust-attack: an empty name in 'fgsm,,pgd'"),
         (["--dataset="], "--robust-dataset: the name is empty."),
+        (["--family=digit"], "unknown family 'digit'; did you mean 'digits'? Known: digits, imagenet-paper,"),
+        (["--family="], "--robust-family: the name is empty."),
+        (["--family=models.py"], "'models.py' names no function: write FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION."),
+        (["--family=models.py:"], "'models.py:' names no function"),
+        (["--family=nowhere.py:models"], "nowhere.py of the family does not exist: name another with --robust-family."),
         (["--scale=papr"], "--robust-scale: unknown scale 'papr': choose quick or paper."),
         (["--device=gpu"], "--robust-device: unknown device 'gpu': choose auto, cpu, cuda, cuda:N or mps."),
         (["--robust-seed=-1"], "--robust-seed: the seed is -1, but seeds count from 0."),
@@ -203,7 +210,9 @@ def test_sessions_inside_one_process_keep_their_options_apart(pytester):
 
 
 def test_ini_paths_are_relative_to_the_ini_file(pytester, monkeypatch):
-    pytester.makeini("[pytest]\nrobust_cache = c\n")
+    pytester.makeini("[pytest]\nrobust_cache = c\nrobust_family = f.py:models\n")
+    pytester.makepyfile(f="")
     sub = pytester.mkdir("sub")
     monkeypatch.chdir(sub)
     assert options(pytester).cache == Path(pytester.path / "c")
+    assert options(pytester).family == f"{pytester.path / 'f.py'}:models"
