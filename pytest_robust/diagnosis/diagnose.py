@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import cache
 
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.arguments import check_attack_object, check_evaluated
 from pytest_robust.bench.bench import SURROGATE_SEED, Bench
+from pytest_robust.bench.profile import profile_for
 from pytest_robust.data.split import Split
 from pytest_robust.diagnosis.budgets import with_budget
 from pytest_robust.diagnosis.diagnosis import Diagnosis
 from pytest_robust.diagnosis.probes import probes_named
 from pytest_robust.diagnosis.subject import Subject
-from pytest_robust.errors import SettingsError
+from pytest_robust.errors import MissingDataError, SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.threats.defended import Defended, ThreatModel, network_alone
 
@@ -62,7 +64,7 @@ def diagnose(
     chosen = bench.attack_named(attack) if isinstance(attack, str) else attack
     chosen = chosen if eps is None else with_budget(chosen, eps)
     check_attack_object(chosen)
-    few = given if images >= len(given) else given.sample(images, bench.settings.seed + SEED)
+    few = (given if images >= len(given) else given.sample(images, bench.settings.seed + SEED)).to("cpu")
     find = cache(lambda: _surrogate(bench, few, surrogate, training))
     subject = Subject(bench, defended, _attacked(defended), few, chosen, find)
     return Diagnosis(defended.name, chosen.title, tuple(probe(subject) for probe in probes))
@@ -80,15 +82,26 @@ def _surrogate(bench: Bench, split: Split, given: Classifier | None, training: S
     if given is not None:
         return given
     if training is not None:
+        # A profile made for other images says nothing about these.
+        of_any = profile_for("", bench.settings.scale)
+        trainer = bench if _is_like_the_benchs(bench, training) else bench.with_profile(**asdict(of_any))
         seed = bench.settings.seed + SURROGATE_SEED
-        return bench.train(bench.recipe(training, validation=None, name="surrogate", seed=seed))
+        return bench.train(trainer.recipe(training, validation=None, name="surrogate", seed=seed))
     return bench.surrogate if _is_the_benchs(bench, split) else None
 
 
 def _is_the_benchs(bench: Bench, split: Split) -> bool:
     """Whether every image of `split` is a test image of the bench's data set."""
-    test = bench.dataset.test
-    if test.input_shape != split.input_shape or test.num_classes != split.num_classes:
+    if not _is_like_the_benchs(bench, split):
         return False
-    known = {image.numpy().tobytes() for image in test.x}
+    known = {image.numpy().tobytes() for image in bench.dataset.test.x}
     return all(image.numpy().tobytes() in known for image in split.x.cpu())
+
+
+def _is_like_the_benchs(bench: Bench, split: Split) -> bool:
+    """Whether shape and number of classes are those of the bench's data set, if its files are there at all."""
+    try:
+        dataset = bench.dataset
+    except MissingDataError:
+        return False
+    return dataset.input_shape == split.input_shape and dataset.num_classes == split.num_classes

@@ -78,6 +78,8 @@ def gradient_available(subject: Subject) -> Finding:
                 shares[f"attack's loss, {place}"] = zero
                 for name, loss in (("cross-entropy", cross_entropy), ("margin", margin_loss)):
                     shares[f"{name}, {place}"] = _unusable(input_gradient(subject, at.x, at.y, loss))
+    except torch.cuda.OutOfMemoryError:
+        raise
     except (AttackError, NotApplicable, RuntimeError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         sentence = f"The gradient is interrupted: {text.rstrip('.')}; or give it a backward pass (BPDA)."

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from pytest_robust.errors import AttackError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact
-from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
+from pytest_robust.store.fingerprint import file_fingerprint, fingerprint
 from pytest_robust.threats.defended import Defended
 
 #: Checks that take many passes per image look at a third of the images, at least so many (ours).
@@ -106,6 +107,8 @@ class Subject:
         """
         try:
             return self.bench.attack(surface or self.surface, attack, split)
+        except torch.cuda.OutOfMemoryError:
+            raise
         except RuntimeError as error:  # torch's own, for a model that breaks in its backward pass
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise AttackError(f"the attack {attack.title} breaks on {self.surface.name!r}: {first}") from error
@@ -120,14 +123,14 @@ class Subject:
         """Tensors that a check measured on this subject: from the store, or built and kept there now.
 
         Args:
-            what: the check; an edit to its module makes them anew.
+            what: the check; an edit to this sub-package makes them anew.
             build: measures them.
         """
         key = fingerprint(
             [
                 "diagnosis",
                 what.__qualname__,
-                source_fingerprint(what),
+                [file_fingerprint(path) for path in sorted(Path(__file__).parent.glob("*.py"))],
                 len(self.split),
                 attack_key(self.attack, self.surface, self.images, self.seed),
             ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,8 @@ from pytest_robust.attacks.isolation import frozen
 from pytest_robust.attacks.objectives import margin, rejection_counts_as
 from pytest_robust.bench.bench import Bench
 from pytest_robust.data.split import Split
+from pytest_robust.diagnosis.diagnose import IMAGES, diagnose
+from pytest_robust.diagnosis.diagnosis import Diagnosis
 from pytest_robust.errors import SettingsError, TrainModeWarning, UnreliableEvaluationWarning
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.evaluation.rate import CONFIDENCE
@@ -162,6 +164,57 @@ class Robust:
             confidence=confidence,
             told=self._told,
         )
+
+    def diagnose(
+        self,
+        model: Any,
+        data: Any,
+        attack: str | Attack = "pgd",
+        eps: float | str | None = None,
+        norm: Any = None,
+        *,
+        mean: Channels = 0.0,
+        std: Channels = 1.0,
+        images: int = IMAGES,
+        checks: Iterable[str] | None = None,
+        surrogate: Any = None,
+        training: Any = None,
+        **attack_params: Any,
+    ) -> Diagnosis:
+        """Signs that an evaluation of the model under the attack is broken, and so better than it should be.
+
+        Args:
+            model, data, attack, eps, norm, mean, std, attack_params: as in `evaluate`.
+            images: how many, drawn at random, are looked at; more find smaller defects.
+            checks: names of the checks to run; None runs all.
+            surrogate: an attacker's own model for the check by transfer, of any form, with the same mean and std.
+            training: labelled images of any form to train one on, where there is none.
+
+        Raises:
+            UnknownNameError: nobody registered the attack, or there is no such check.
+            ModelError, DataError, SettingsError: as `evaluate`.
+
+        Warns:
+            TrainModeWarning: the model was in train mode.
+        """
+        chosen = self._attack(attack, eps, norm, attack_params)
+        if chosen is None:
+            raise SettingsError("a diagnosis needs an attack: write attack='pgd'.")
+        split, loaded = self.data(data), self._loaded(model)
+        with _in_eval_mode(loaded):
+            defended = self._defended(loaded, split, _title(model), mean, std)
+            classes = defended.num_classes
+            check_can_attack(chosen, defended.surface(ThreatModel.ADAPTIVE))
+            return diagnose(
+                self.bench,
+                defended,
+                self._with_classes(split, classes),
+                chosen,
+                images=images,
+                checks=checks,
+                surrogate=None if surrogate is None else self.model(surrogate, split, mean=mean, std=std),
+                training=None if training is None else self._with_classes(self.data(training), classes),
+            )
 
     def _attack(self, attack: str | Attack | None, eps: Any, norm: Any, params: dict[str, Any]) -> Attack | None:
         if attack is not None:

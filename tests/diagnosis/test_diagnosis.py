@@ -98,7 +98,7 @@ def test_it_leaves_no_trace(bench: Bench) -> None:
 
 def test_every_check_runs_alone(bench: Bench) -> None:
     for probe in PROBES:
-        diagnosis = diagnose(bench, bench.classifier, images=20, checks=[probe.name])
+        diagnosis = diagnose(bench, bench.classifier, images=30, checks=[probe.name])
         assert [check.name for check in diagnosis] == [probe.name]
 
 

@@ -31,9 +31,10 @@ def test_a_plain_network(bench: Bench) -> None:
 
 
 def test_a_pgd_trained_network(bench: Bench) -> None:
-    check_silent(bench, bench.defend(PGD_TRAINED))
+    check_silent(bench, bench.defend(PGD_TRAINED), images=60)
 
 
+@pytest.mark.slow
 def test_a_plain_network_in_l2(bench: Bench) -> None:
     check_silent(bench, bench.classifier, attack=bench.attack_named("pgd", norm=2, eps=1.0, eps_step=0.1))
 
