@@ -43,7 +43,7 @@ def test_a_function_in_a_file_is_a_family(make_bench, file):
     name = f"{file(TWO)}:models"
     bench = make_bench(family=name)
     family = bench.family()
-    assert (family.name, list(family.members)) == (name, ["a", "b"])
+    assert (family.name, list(family.members)) == ("mine.py:models", ["a", "b"])
     assert bench.family() is family, "loaded once"
     assert family.members["a"].name == "a"
     assert family.input_shape == (1, 8, 8)
