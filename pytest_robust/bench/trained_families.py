@@ -42,8 +42,8 @@ DIGITS = {
     "resnet_small": Rung("resnet", 20),
     "resnet_large": Rung("resnet", 20),
 }
-#: Chosen likewise, on the thousand images that MNIST's `quick` profile holds out from training: .86, .89, .91, .93, .94,
-#: .96, .95 and .98 there.
+#: Chosen likewise, on the thousand images that MNIST's `quick` profile holds out from training: .86, .89, .91, .93,
+#: .94, .96, .95 and .98 there.
 MNIST = {
     "linear": Rung(None, 1),
     "mlp_narrow": Rung("mlp", 4),
