@@ -13,6 +13,7 @@ RobustError
 ├── DefenseError           a defense whose decision breaks the contract
 ├── ClaimError             a claim that names a figure its paper's file does not have
 ├── UnsoundEvaluationError an evaluation that shows signs of being broken
+├── GateError              a robust.toml, or a baseline for it, that cannot be right
 └── CacheError             a cache folder that cannot be used
 """
 
@@ -69,6 +70,10 @@ class ClaimError(RobustError):
 
 class UnsoundEvaluationError(RobustError):
     """An evaluation that shows signs of being broken; the message holds the checks that were raised."""
+
+
+class GateError(RobustError):
+    """A robust.toml, or a baseline for it, that cannot be right; the message begins with the file and the line."""
 
 
 class CacheError(RobustError):

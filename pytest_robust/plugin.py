@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+GATE_FILE = "robust.toml"
 FIXTURES = ("session", "datasets", "models", "attacks", "defenses", "robust")
 
 
@@ -66,6 +68,15 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     from pytest_robust.harness.terminal import header
 
     return header(session)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect a robust.toml: a test for each requirement on a model."""
+    if file_path.name != GATE_FILE:
+        return None
+    from pytest_robust.harness.gates import GateFile
+
+    return GateFile.from_parent(parent, path=file_path)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -138,10 +149,14 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write results.json if ``--robust-report`` asks for it."""
+    """Write the baseline and the reports that the options ask for."""
     from pytest_robust.harness.session import session_of
 
     state = session_of(session.config)
+    if state.options.save_baseline is not None:
+        from pytest_robust.harness.terminal import save_baseline
+
+        save_baseline(state)
     if state.options.report is not None:
         from pytest_robust.harness.terminal import write_report
 
@@ -153,7 +168,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     from pytest_robust.harness.session import session_of
 
     session = session_of(config)
-    if session.records.claims or session.records.events or session.records.missing:
+    records = session.records
+    if records.claims or records.requirements or records.events or records.missing:
         from pytest_robust.harness.terminal import summarise
 
         summarise(terminalreporter, session)

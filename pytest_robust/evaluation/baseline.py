@@ -118,14 +118,25 @@ def two_sample_drop(old: Rate, new: Rate, max_drop: float = 0.0, name: str = "")
     return Drop(name, old, new, RateDifference(old, new), max_drop)
 
 
-def compare_all(drops: Sequence[Drop], confidence: float = CONFIDENCE) -> list[Comparison]:
+def compare_all(
+    drops: Sequence[Drop], confidence: float = CONFIDENCE, *, together: int | None = None
+) -> list[Comparison]:
     """Judge all drops together: any of them wrongly called worse has probability at most 1 − confidence.
 
     Args:
         drops: one per requirement, of any mixture of paired and two-sample ones, however dependent.
         confidence: of the verdicts "worse", taken together.
+        together: how many drops are compared in all, where others are judged elsewhere: in another test, or another
+            process. Their p-values are taken for larger ones, so a single drop gets Bonferroni's correction, and any of
+            all is called worse exactly when it would be if they were judged here.
+
+    Raises:
+        SettingsError: fewer together than there are here.
     """
-    adjusted = holm([d.p for d in drops])
+    others = 0 if together is None else together - len(drops)
+    if others < 0:
+        raise SettingsError(f"{len(drops)} drops are compared here, so {together} cannot be all of them.")
+    adjusted = holm([*(d.p for d in drops), *[1.0] * others])[: len(drops)]
     return [Comparison(d, p, _judge(d, p, confidence)) for d, p in zip(drops, adjusted, strict=True)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from pytest_robust.attacks.attack import NORMS, Attack, Norm
+from pytest_robust.attacks.attack import HOUSEKEEPING, NORMS, Attack, Norm
 from pytest_robust.errors import SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.registry import Registry
@@ -54,6 +54,17 @@ def attack_of(
     elif "max_iter" in given and "eps_step" in chosen.params and "eps_step" not in given and chosen.eps:
         given["eps_step"] = _step(chosen, {**given, "eps": chosen.eps})
     return chosen.configured(**given) if given else chosen
+
+
+def parameters_of(registry: Registry[Any], name: str) -> frozenset[str]:
+    """The names of the parameters that a registered attack takes, with our words for them.
+
+    Raises:
+        UnknownNameError: nobody registered it.
+    """
+    attack: Attack = registry.get(name)
+    words = {word for word, meant in WORDS.items() if any(each in attack.params for each in meant)}
+    return frozenset({*attack.params, *words, "target"} - HOUSEKEEPING)
 
 
 def check_can_attack(attack: Attack, surface: Classifier) -> None:

@@ -225,6 +225,11 @@ class Robust:
         return None
 
     def _loaded(self, model: Any) -> Any:
+        """What a string or a path names, loaded once; any other model as it is.
+
+        Raises:
+            ModelError: there is no such file or factory, or it fails.
+        """
         if not isinstance(model, (str, Path)):
             return model
         path = self.root / Path(model).expanduser()

@@ -28,6 +28,7 @@ def check_options(session: RobustSession) -> None:
     _check_data_root(options)
     _check_folder(options.cache, "--robust-cache", "the cache folder")
     _check_folder(options.report, "--robust-report", "the report folder")
+    _check_baselines(session)
 
 
 def _check_names(session: RobustSession) -> None:
@@ -58,6 +59,17 @@ def _check_data_root(options: Options) -> None:
         raise pytest.UsageError(f"the data root {root} is not a folder: name the folder that holds the data sets.")
     if not options.download:
         raise pytest.UsageError(f"the data root {root} does not exist: create it, or let --download fill it.")
+
+
+def _check_baselines(session: RobustSession) -> None:
+    options = session.options
+    try:
+        _ = session.baseline  # read now: a run that cannot be compared is not worth its hours
+    except RobustError as error:
+        raise pytest.UsageError(str(error)) from None
+    if options.save_baseline is not None and options.save_baseline.is_dir():
+        raise pytest.UsageError(f"the baseline {options.save_baseline} is a folder: name a file.")
+    _check_folder(options.save_baseline and options.save_baseline.parent, "--robust-save-baseline", "the folder")
 
 
 def _check_folder(folder: Path | None, option: str, noun: str) -> None:

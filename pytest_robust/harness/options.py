@@ -64,7 +64,9 @@ TABLE = (
     Option("strict-data", "Fail where data are missing, instead of skipping.", None, True, "flag"),
     Option("cache", "Where trained models and adversarial sets are kept (default: the user's cache folder).", "DIR"),
     Option("seed", "From which every other seed is derived (default: 0).", "N", kind="number"),
-    Option("report", "Write results.json and figures into this folder.", "DIR"),
+    Option("report", "Write results.json, summary.md and figures into this folder.", "DIR"),
+    Option("baseline", "Compare what robust.toml requires with this earlier run.", "FILE"),
+    Option("save-baseline", "Keep what robust.toml measures for later runs to compare with.", "FILE"),
 )
 
 
@@ -90,6 +92,8 @@ class Options(NamedTuple):
     cache: Path | None = None
     seed: int = 0
     report: Path | None = None
+    baseline: Path | None = None
+    save_baseline: Path | None = None
     given: frozenset[str] = frozenset()
 
 
@@ -216,8 +220,16 @@ def _flag(value: bool, _base: Path) -> bool:
 
 
 def _folder(value: str, base: Path) -> Path:
+    return _path(value, base, "folder")
+
+
+def _file(value: str, base: Path) -> Path:
+    return _path(value, base, "file")
+
+
+def _path(value: str, base: Path, noun: str) -> Path:
     if not value:
-        raise ValueError("the folder's name is empty.")
+        raise ValueError(f"the {noun}'s name is empty.")
     path = Path(value).expanduser()
     return path if path.is_absolute() else base / path
 
@@ -235,4 +247,6 @@ _CONVERT: dict[str, Callable[[Any, Path], Any]] = {
     "cache": _folder,
     "seed": _seed,
     "report": _folder,
+    "baseline": _file,
+    "save-baseline": _file,
 }

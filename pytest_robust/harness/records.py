@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 CLAIMS = pytest.StashKey[list[dict[str, Any]]]()
+REQUIREMENTS = pytest.StashKey[list[dict[str, Any]]]()
+DIAGNOSES = pytest.StashKey[list[dict[str, Any]]]()
 
+#: What a report carries, by the name it has there.
+_KEPT = {"claims": CLAIMS, "requirements": REQUIREMENTS, "diagnoses": DIAGNOSES}
 #: A claim's figures that go into JUnit's XML, each as the property ``robust_NAME``.
 _PROPERTIES = (
     "paper", "claim", "defense", "attack", "dataset", "value", "lower", "upper", "n", "comparison", "threshold",
@@ -27,20 +31,43 @@ def record_claim(item: pytest.Item, claim: Mapping[str, Any]) -> dict[str, Any]:
     """Keep a claim for the report of the running phase, and its figures as JUnit properties."""
     kept: dict[str, Any] = plain(dict(claim))
     item.stash.setdefault(CLAIMS, []).append(kept)
-    for name in _PROPERTIES:
-        if kept.get(name) not in (None, ""):
-            item.user_properties.append((f"robust_{name}", kept[name]))
+    _add_properties(item, kept)
     return kept
+
+
+def record_requirement(item: pytest.Item, requirement: Mapping[str, Any], entry: Any) -> None:
+    """Keep a judged requirement for the report of the running phase, and its figures as JUnit properties.
+
+    Args:
+        item: its test.
+        requirement: as plain data.
+        entry: what a baseline keeps of it, as plain data; None where that is nothing.
+    """
+    kept: dict[str, Any] = plain({**requirement, "entry": entry})
+    item.stash.setdefault(REQUIREMENTS, []).append(kept)
+    _add_properties(item, kept)
+
+
+def record_diagnosis(item: pytest.Item, diagnosis: Mapping[str, Any]) -> None:
+    """Keep the checks on an evaluation, as plain data, for the report of the running phase."""
+    item.stash.setdefault(DIAGNOSES, []).append(plain(dict(diagnosis)))
+
+
+def _add_properties(item: pytest.Item, figures: Mapping[str, Any]) -> None:
+    for name in _PROPERTIES:
+        if figures.get(name) not in (None, ""):
+            item.user_properties.append((f"robust_{name}", figures[name]))
 
 
 def attach(item: pytest.Item, report: pytest.TestReport, new_events: list[dict[str, Any]]) -> None:
     """Put what the phase recorded, and what the bench did meanwhile, on the phase's report."""
-    claims = item.stash.get(CLAIMS, [])
-    if claims or new_events:
-        item.stash[CLAIMS] = []
+    kept = {name: item.stash.get(key, []) for name, key in _KEPT.items()}
+    if any(kept.values()) or new_events:
+        for key in _KEPT.values():
+            item.stash[key] = []
         # Every worker collects the same tests in the same order, so the position orders the summary.
         index = item.session.items.index(item)
-        report.robust = {"index": index, "claims": claims, "events": plain(new_events)}  # type: ignore[attr-defined]
+        report.robust = {"index": index, **kept, "events": plain(new_events)}  # type: ignore[attr-defined]
 
 
 class Records:
@@ -48,6 +75,8 @@ class Records:
 
     def __init__(self) -> None:
         self._claims: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
+        self._requirements: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
+        self._diagnoses: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
         self.events: list[dict[str, Any]] = []
         #: What was missing, and how many tests were skipped for it.
         self.missing: Counter[str] = Counter()
@@ -64,14 +93,30 @@ class Records:
         outcome = _expected_outcome(report)
         claims = [{**claim, "test": report.nodeid, "expected": outcome} for claim in carried["claims"]]
         self._claims[report.nodeid, report.when] = (carried["index"], claims)
+        self._requirements[report.nodeid, report.when] = (carried["index"], carried["requirements"])
+        self._diagnoses[report.nodeid, report.when] = (carried["index"], carried["diagnoses"])
 
     @property
     def claims(self) -> list[dict[str, Any]]:
         """Every claim, the papers in the order of their first test, the claims of one in the order of the files."""
-        rows = sorted(self._claims.values(), key=lambda row: row[0])
-        claims = [claim for _, group in rows for claim in group]
+        claims = _in_order(self._claims)
         papers = list(dict.fromkeys(claim.get("paper") for claim in claims))
         return sorted(claims, key=lambda claim: papers.index(claim.get("paper")))
+
+    @property
+    def requirements(self) -> list[dict[str, Any]]:
+        """Every judged requirement, in the order of the files."""
+        return _in_order(self._requirements)
+
+    @property
+    def diagnoses(self) -> list[dict[str, Any]]:
+        """The checks on each evaluation, in the order of the files."""
+        return _in_order(self._diagnoses)
+
+
+def _in_order(kept: Mapping[tuple[str, str], tuple[int, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+    """What was kept of all tests, in the order in which the tests were collected."""
+    return [each for _, group in sorted(kept.values(), key=lambda row: row[0]) for each in group]
 
 
 def _expected_outcome(report: pytest.TestReport) -> str | None:

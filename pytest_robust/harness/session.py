@@ -14,6 +14,7 @@ from pytest_robust.harness.records import Records
 if TYPE_CHECKING:
     from pytest_robust.bench.bench import Bench
     from pytest_robust.catalogue import Registries
+    from pytest_robust.gate.baseline_file import Baseline
     from pytest_robust.gate.robust import Robust
 
 _KEY = pytest.StashKey["RobustSession"]()
@@ -34,6 +35,8 @@ class RobustSession:
         self.records = Records()
         #: Results of the gate that the running test has looked at.
         self.looks = Looks()
+        #: What became of the baseline that was to be saved, for the summary.
+        self.baseline_note = ""
         self._register_error: Exception | None = None
 
     @property
@@ -102,6 +105,19 @@ class RobustSession:
         from pytest_robust.gate.robust import Robust
 
         return Robust(bench, root=self.config.rootpath, told=self.looks.note)
+
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """What ``--robust-baseline`` names, read; None if it names nothing.
+
+        Raises:
+            GateError: it cannot be read.
+        """
+        if self.options.baseline is None:
+            return None
+        from pytest_robust.gate.baseline_file import Baseline
+
+        return Baseline.read(self.options.baseline)
 
     def drain(self) -> list[dict[str, Any]]:
         """The bench's events since the last call; builds no bench."""

@@ -53,18 +53,26 @@ def _short(path: Path | None) -> str:
 def summarise(reporter: pytest.TerminalReporter, session: RobustSession) -> None:
     """A row per claim and what the run spent; one line under ``-q``, nothing under ``-qq``."""
     claims, events, verbosity = session.records.claims, session.records.events, session.config.get_verbosity()
+    requirements = session.records.requirements
     if verbosity < -1:
         return
+    from pytest_robust.reports.gate_table import requirement_counts, requirements_table
     from pytest_robust.reports.spending import spent_sentence
     from pytest_robust.reports.summary import claims_table, verdict_counts
 
-    sentences = [*([verdict_counts(claims)] if claims else []), spent_sentence(events), *_not_run(session)]
+    sentences = [
+        *([requirement_counts(requirements)] if requirements else []),
+        *([verdict_counts(claims)] if claims else []),
+        spent_sentence(events),
+        *_not_run(session),
+    ]
     if verbosity < 0:
         reporter.write_line(f"robust: {'; '.join(sentences)}")
         return
     reporter.section("adversarial robustness")
-    if claims:
-        reporter.write_line(claims_table(claims))
+    tables = [requirements_table(requirements) if requirements else "", claims_table(claims) if claims else ""]
+    for table in filter(None, tables):
+        reporter.write_line(table)
         reporter.write_line("")
     for sentence in sentences:
         reporter.write_line(sentence)
@@ -76,12 +84,41 @@ def _not_run(session: RobustSession) -> list[str]:
         f"{count} {'test was' if count == 1 else 'tests were'} NOT RUN: {reason}"
         for reason, count in session.records.missing.items()
     ]
-    report = session.options.report
-    return [*missing, *([f"report: {report / 'results.json'}"] if report is not None else [])]
+    report, saved = session.options.report, session.baseline_note
+    return [*missing, *([saved] if saved else []), *([f"report: {report / 'results.json'}"] if report else [])]
+
+
+def save_baseline(session: RobustSession) -> None:
+    """Keep what the requirements measured where ``--robust-save-baseline`` says, or note why not.
+
+    Raises:
+        pytest.exit.Exception: the file cannot be written any more; the run fails with the reason.
+    """
+    path, rows = session.options.save_baseline, session.records.requirements
+    if path is None or session.worker is not None or session.config.getoption("collectonly"):
+        return
+    from pytest_robust.gate.baseline_file import write_baseline
+    from pytest_robust.reports.gate_table import worse
+    from pytest_robust.reports.results import current_versions
+
+    entries = [row["entry"] for row in rows if row["entry"] is not None]
+    # A later run would miss what this one lacks; and what is worse must not become what the next is compared with.
+    unmeasured = [row["requirement"] for row in rows if row["verdict"] == "error"]
+    if not entries or unmeasured:
+        what = ", ".join(map(repr, unmeasured)) or "anything that it could keep"
+        session.baseline_note = f"the baseline {path} was NOT SAVED: the run has not measured {what}"
+    elif worse(rows):
+        session.baseline_note = f"the baseline {path} was NOT SAVED: the run is worse than the one it was compared with"
+    else:
+        try:
+            write_baseline(path, entries, current_versions())
+        except RobustError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+        session.baseline_note = f"baseline: {path}"
 
 
 def write_report(session: RobustSession) -> None:
-    """Write results.json where ``--robust-report`` says, once, after the last test.
+    """Write results.json and summary.md where ``--robust-report`` says, once, after the last test.
 
     Raises:
         pytest.exit.Exception: the folder cannot be written any more; the run fails with the reason.
@@ -90,6 +127,7 @@ def write_report(session: RobustSession) -> None:
     if options.report is None or session.worker is not None or config.getoption("collectonly"):
         return
     from pytest_robust.bench.families import family_title
+    from pytest_robust.reports.pull_request import write_summary
     from pytest_robust.reports.results import current_versions, write_results
 
     settings = {
@@ -104,7 +142,12 @@ def write_report(session: RobustSession) -> None:
         "defenses": list(options.defense),
         "attacks": list(options.attack),
     }
+    records, versions = session.records, current_versions()
+    kept = [{k: v for k, v in row.items() if k not in ("entry", "explanation")} for row in records.requirements]
     try:
-        write_results(options.report, session.records.claims, session.records.events, settings, current_versions())
+        write_results(options.report, records.claims, records.events, settings, versions, kept, records.diagnoses)
+        write_summary(
+            options.report, records.requirements, records.claims, records.diagnoses, records.events, settings, versions
+        )
     except RobustError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)

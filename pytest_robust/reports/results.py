@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +12,7 @@ from typing import Any
 
 from pytest_robust.errors import SettingsError
 from pytest_robust.reports.spending import spent
+from pytest_robust.store.text_file import write_whole
 
 SCHEMA = 1
 FILE_NAME = "results.json"
@@ -32,11 +31,14 @@ def write_results(
     events: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
     versions: Mapping[str, str],
+    requirements: Sequence[Mapping[str, Any]] = (),
+    diagnoses: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write ``results.json`` into `folder` (made if it is not there) and return its path.
 
-    The file appears whole or not at all, also if the process dies. Its sections are ``claims``, ``evaluations``,
-    ``studies``, ``settings``, ``versions`` and ``spent``; numbers that JSON cannot hold (NaN, infinity) are null.
+    The file appears whole or not at all, also if the process dies. Its sections are ``claims``, ``requirements``,
+    ``diagnoses``, ``evaluations``, ``studies``, ``settings``, ``versions`` and ``spent``; numbers that JSON cannot
+    hold (NaN, infinity) are null.
 
     Raises:
         SettingsError: the folder cannot be written.
@@ -44,6 +46,8 @@ def write_results(
     document = {
         "schema": SCHEMA,
         "claims": [dict(claim) for claim in claims],
+        "requirements": [dict(requirement) for requirement in requirements],
+        "diagnoses": [dict(diagnosis) for diagnosis in diagnoses],
         "evaluations": _evaluations(events),
         "studies": _studies(events),
         "settings": dict(settings),
@@ -53,7 +57,7 @@ def write_results(
     text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _write_whole(folder / FILE_NAME, text)
+        return write_whole(folder / FILE_NAME, text)
     except OSError as error:
         raise SettingsError(
             f"the report folder {folder} cannot be written ({error}): name another with --robust-report."
@@ -95,23 +99,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Write beside `path`, flush to the disk, then rename: a reader never meets half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files for their owner alone; a report is for whoever may read the folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    return path

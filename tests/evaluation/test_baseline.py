@@ -102,3 +102,18 @@ def test_holm_rejects_what_its_step_down_procedure_rejects(ps: list[float]) -> N
     while rest and len(rest) * ps[rest[0]] <= level:
         rejected.add(rest.pop(0))
     assert {i for i, a in enumerate(holm(ps)) if a <= level} == rejected
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=6))
+def test_drops_judged_apart_stop_the_same_builds_as_drops_judged_together(discordant):
+    drops = [paired_drop(right(lost, 80), torch.arange(80) >= 80 - gained) for lost, gained in discordant]
+    together = [c.worse for c in compare_all(drops)]
+    apart = [compare_all([d], together=len(drops))[0].worse for d in drops]
+    assert any(together) == any(apart)
+    assert all(t or not a for t, a in zip(together, apart, strict=True))
+
+
+def test_fewer_drops_together_than_there_are_is_a_mistake():
+    drop = paired_drop(right(90), right(80))
+    with pytest.raises(SettingsError, match="2 drops are compared here, so 1 cannot be all of them"):
+        compare_all([drop, drop], together=1)

@@ -1,0 +1,128 @@
+"""robust.toml as a test file: an item for each requirement."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_robust.errors import RobustError
+from pytest_robust.harness.records import record_requirement
+from pytest_robust.harness.session import RobustSession, session_of
+
+if TYPE_CHECKING:
+    from pytest_robust.gate.requirements import Gate, Requirement
+    from pytest_robust.gate.run import GateRun
+
+
+class RequirementFailed(pytest.fail.Exception):  # type: ignore[misc, name-defined]  # pytest makes it at run time
+    """A requirement that the model does not meet, or of which that is not known."""
+
+    __module__ = "builtins"  # as pytest's own outcomes do it, so that summaries print the name alone
+
+
+class GateFile(pytest.File):
+    """A robust.toml."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """An item for each requirement.
+
+        Raises:
+            pytest.Collector.CollectError: something in the file cannot be right.
+        """
+        for requirement in self.gate.requirements:
+            yield RequirementItem.from_parent(self, name=requirement.title, requirement=requirement)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """The file's content; errors as of `collect`."""
+        from pytest_robust.gate.reading import Attacks, read_gate
+
+        registry = self.session_state.registries.attacks
+
+        def parameters(name: str) -> Collection[str]:
+            from pytest_robust.gate.attacks import parameters_of
+
+            return parameters_of(registry, name)
+
+        where = os.path.relpath(self.path, self.config.rootpath).replace(os.sep, "/")
+        try:
+            return read_gate(self.path, where, Attacks(registry.check, parameters))
+        except RobustError as error:
+            raise self.CollectError(str(error)) from None
+
+    @property
+    def session_state(self) -> RobustSession:
+        """This plugin's state of the session."""
+        return session_of(self.config)
+
+    @cached_property
+    def run(self) -> GateRun:
+        """The gate that is being judged, made when its first item runs; errors as of the bench."""
+        bench, options = self.session_state.bench, self.session_state.options
+        from pytest_robust.gate.robust import Robust
+        from pytest_robust.gate.run import GateRun
+
+        robust = Robust(bench, root=self.path.parent)
+        return GateRun(self.gate, robust, self.session_state.baseline, saving=options.save_baseline is not None)
+
+
+class GateItem(pytest.Item):
+    """A test of a gate."""
+
+    parent: GateFile
+    line = 1
+
+    def reportinfo(self) -> tuple[os.PathLike[str], int, str]:
+        """Where it stands in the file."""
+        # pytest takes a name that ends the node id for Python's, and writes 0::9 for 0.9.
+        return self.path, self.line - 1, f"robust.toml: {self.name}"
+
+    @property
+    def command(self) -> str:
+        """What runs this test alone."""
+        seed = self.parent.session_state.options.seed
+        return f"pytest {shlex.quote(self.nodeid)}{f' --robust-seed={seed}' if seed else ''}"
+
+    def end(self, outcome: str, sentence: str, explanation: str) -> None:
+        """Pass, skip or fail."""
+        __tracebackhide__ = True
+        if outcome == "skip":
+            pytest.skip(sentence)
+        if outcome == "fail":
+            raise RequirementFailed(explanation, pytrace=False)
+
+
+class RequirementItem(GateItem):
+    """One requirement."""
+
+    def __init__(self, *, requirement: Requirement, **others: Any) -> None:
+        super().__init__(**others)
+        self.requirement, self.line = requirement, requirement.line
+
+    def runtest(self) -> None:
+        """Measure, judge, record.
+
+        Raises:
+            RequirementFailed: the verdict does not let the release pass, or nothing can be measured. Data that are
+                missing are no reason to skip: a gate that cannot tell does not open.
+        """
+        __tracebackhide__ = True
+        try:
+            judged, entry = self.parent.run.judge(self.requirement, self.command)
+        except RobustError as error:
+            unmeasured = {
+                "requirement": self.name,
+                "file": self.parent.gate.path,
+                "verdict": "error",
+                "outcome": "fail",
+            }
+            record_requirement(self, {**unmeasured, "reason": str(error)}, None)
+            raise RequirementFailed(str(error), pytrace=False) from error
+        record_requirement(self, judged.as_dict(), entry and asdict(entry))
+        self.end(judged.outcome, judged.sentence(), judged.explain())

@@ -1,0 +1,125 @@
+"""summary.md: the verdicts of a run as a comment on a pull request, with everything else folded away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from pytest_robust.errors import SettingsError
+from pytest_robust.reports.gate_table import Row, baseline, images, requirement_counts, verdict, worse
+from pytest_robust.reports.spending import spent_sentence
+from pytest_robust.reports.summary import claims_markdown, verdict_counts
+from pytest_robust.store.text_file import write_whole
+
+FILE_NAME = "summary.md"
+#: GitHub takes comments of 65,536 characters; beyond this many the folded parts are cut.
+LONGEST = 60_000
+
+
+def write_summary(
+    folder: Path,
+    requirements: Sequence[Row],
+    claims: Sequence[Mapping[str, Any]],
+    diagnoses: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+) -> Path:
+    """Write ``summary.md`` into `folder`, which is there, and return its path.
+
+    Raises:
+        SettingsError: the folder cannot be written.
+    """
+    parts = [
+        *_requirements(requirements),
+        *_claims(claims),
+        *[_folded(f"Checks on the evaluation: {found['title']}", str(found["markdown"])) for found in diagnoses],
+        _folded("Settings", _settings(requirements, claims, events, settings, versions)),
+    ]
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST].rpartition('<details>')[0].rstrip()}\n\n(More is in results.json.)\n"
+    try:
+        return write_whole(folder / FILE_NAME, text)
+    except OSError as error:
+        raise SettingsError(
+            f"the report folder {folder} cannot be written ({error}): name another with --robust-report."
+        ) from error
+
+
+def _requirements(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    stopped = [row for row in rows if row.get("outcome") == "fail"]
+    headline = f"{len(stopped)} of {len(rows)} requirements not met" if stopped else f"all {len(rows)} requirements met"
+    parts = [f"## Robustness: {headline}", f"{requirement_counts(rows)}.", _table(rows)]
+    if worse(rows):
+        lines = [f"- {_cell(row['requirement'])}: {baseline(row)}" for row in worse(rows)]
+        parts.append("\n".join(["**Worse than the baseline**", "", *lines]))
+    for row in rows:
+        if row["verdict"] not in ("holds", "information"):
+            parts.append(_folded(f"{row['requirement']}: {row['verdict']}", _code(row)))
+    return parts
+
+
+def _table(rows: Sequence[Row]) -> str:
+    cells = [
+        (
+            {"pass": "✅", "fail": "❌"}.get(str(row.get("outcome")), "⚪"),
+            _cell(row["requirement"]),
+            _cell(row.get("measured")),
+            images(row),
+            _cell(baseline(row)),
+            verdict(row),
+        )
+        for row in rows
+    ]
+    headers = ("", "requirement", "measured", "images", "baseline", "verdict")
+    shown = [i for i in range(len(headers)) if any(row[i] for row in cells)]
+    table = [[row[i] for i in shown] for row in cells]
+    return tabulate(table, [headers[i] for i in shown], tablefmt="github", disable_numparse=True)
+
+
+def _claims(claims: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not claims:
+        return []
+    return ["## Claims", f"{verdict_counts(claims)}.", _folded("All claims", claims_markdown(claims))]
+
+
+def _settings(
+    requirements: Sequence[Row],
+    claims: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    versions: Mapping[str, str],
+) -> str:
+    # The data set and the scale of the run are those of claims; a gate has its own.
+    kept = {name: value for name, value in settings.items() if claims or name not in ("dataset", "scale")}
+    own = {key: ", ".join(dict.fromkeys(str(r[key]) for r in requirements if r.get(key))) for key in ("model", "data")}
+    settings = {**own, **kept}
+    rows = [
+        (name, _cell(value)) for name, value in (*settings.items(), *versions.items()) if value not in ("", [], None)
+    ]
+    table = tabulate(rows, ("", ""), tablefmt="github", disable_numparse=True)
+    return f"The run {spent_sentence(events)}.\n\n{table}"
+
+
+def _code(row: Row) -> str:
+    """The explanation as it was printed; a fence longer than any inside it."""
+    text = str(row.get("explanation") or row.get("reason") or "")
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details><summary>{_cell(title).replace('<', '&lt;')}</summary>\n\n{text}\n\n</details>"
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return " ".join(text.replace("|", r"\|").split())
