@@ -140,7 +140,7 @@ class Measurer:
             )
 
     def _check_gives(self, requirement: Requirement) -> None:
-        if requirement.metric == "rejection" and not isinstance(self.robust._loaded(self.gate.model), Defended):
+        if requirement.metric == "rejection" and not isinstance(self.robust.load(self.gate.model), Defended):
             raise GateError(
                 f"{self.gate.path}:{requirement.line}: the model {self.gate.model!r} never rejects, so it has no "
                 'rejection rate: let its factory give a pytest_robust.Defended, or choose the metric "accuracy" or '

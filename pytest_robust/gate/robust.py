@@ -90,7 +90,7 @@ class Robust:
             DataError: the labels are no classes of the model.
         """
         return classifier_of(
-            self._loaded(model), self.data(data), self.bench.device, name=_title(model), mean=mean, std=std
+            self.load(model), self.data(data), self.bench.device, name=_title(model), mean=mean, std=std
         )
 
     def evaluate(
@@ -133,7 +133,7 @@ class Robust:
         if not 0 < confidence < 1:
             raise SettingsError(f"confidence={confidence!r} must lie between 0 and 1: write 0.95.")
         chosen = self._attack(attack, eps, norm, attack_params)
-        split, loaded = self.data(data), self._loaded(model)
+        split, loaded = self.data(data), self.load(model)
         with _in_eval_mode(loaded):
             defended = self._defended(loaded, split, _title(model), mean, std)
             split = self._with_classes(split, defended.num_classes)
@@ -200,7 +200,7 @@ class Robust:
         chosen = self._attack(attack, eps, norm, attack_params)
         if chosen is None:
             raise SettingsError("a diagnosis needs an attack: write attack='pgd'.")
-        split, loaded = self.data(data), self._loaded(model)
+        split, loaded = self.data(data), self.load(model)
         with _in_eval_mode(loaded):
             defended = self._defended(loaded, split, _title(model), mean, std)
             classes = defended.num_classes
@@ -224,7 +224,7 @@ class Robust:
             raise SettingsError(f"{', '.join(given)} is for an attack, and none is named: write attack='pgd' with it.")
         return None
 
-    def _loaded(self, model: Any) -> Any:
+    def load(self, model: Any) -> Any:
         """What a string or a path names, loaded once; any other model as it is.
 
         Raises:
