@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,23 @@ def test_own_defense_runs(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "3 passed" in run.stdout
+
+
+def run_example(name: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    """An example's tests, run as its user would, from its folder."""
+    command = [sys.executable, "-m", "pytest", f"--robust-cache={cache}", "-p", "no:cacheprovider"]
+    folder = ROOT / "examples" / name
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_gate_pytest_runs_and_attacks_nothing_the_second_time(tmp_path: Path) -> None:
+    first, second = (run_example("gate-pytest", tmp_path) for _ in range(2))
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "4 passed" in first.stdout
+    assert "crafted 3 adversarial sets" in first.stdout
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "attacked nothing" in second.stdout
 
 
 def test_one_papers_defense_selects_that_papers_tests_alone() -> None:
