@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-# pytester forgets what a suite imports first, and neither torch nor NumPy can be loaded a second time.
-import pytest_robust.attacks.common_checks
-import pytest_robust.bench.bench
-import pytest_robust.gate.robust  # noqa: F401
+from pytest_robust.attacks.common_checks import toy_classifier, toy_split
+from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.settings import Settings
+from pytest_robust.gate.robust import Robust
 
 HEAD = """
 import pytest
@@ -25,8 +25,17 @@ def untrained():
 """
 
 
+@pytest.fixture(scope="module")
+def everything_is_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """pytester forgets what a suite was the first to import, and much of what attacks need cannot be loaded twice."""
+    robust = Robust(Bench(Settings(cache=tmp_path_factory.mktemp("cache"), device="cpu")))
+    robust.evaluate(toy_classifier(), toy_split(4, seed=3), "pgd", eps=0.1).explain()
+
+
 @pytest.fixture
-def release(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+def release(
+    everything_is_loaded: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., pytest.RunResult]:
     """``release(tests, *options)`` runs tests of a release as a user would."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
