@@ -8,6 +8,7 @@ networks it cannot say much.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass, replace
@@ -113,14 +114,18 @@ def permutation_p_values(first: Tensor, second: Tensor) -> tuple[float, float]:
     if not scale > 0 or bool(first.isnan().any() or second.isnan().any()):
         return math.nan, math.nan
     size = len(first)
-    if size <= EXHAUSTIVE:
-        orders = torch.tensor(list(itertools.permutations(range(size))))
-    else:
-        noise = torch.rand(RANDOM_PERMUTATIONS - 1, size, generator=torch.Generator().manual_seed(0))
-        orders = torch.cat([torch.arange(size)[None], noise.argsort(1)])
-    permuted, given = other[orders] @ one / scale, float(one @ other) / scale
+    permuted, given = other[_orders(size)] @ one / scale, float(one @ other) / scale
     greater, less = (permuted >= given - ROUNDING), (permuted <= given + ROUNDING)
     return float(greater.double().mean()), float(less.double().mean())
+
+
+@functools.lru_cache(maxsize=4)
+def _orders(size: int) -> Tensor:
+    """Orders of so many networks, int64 of shape (orders, size)."""
+    if size <= EXHAUSTIVE:
+        return torch.tensor(list(itertools.permutations(range(size))))
+    noise = torch.rand(RANDOM_PERMUTATIONS - 1, size, generator=torch.Generator().manual_seed(0))
+    return torch.cat([torch.arange(size)[None], noise.argsort(1)])
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -7,14 +7,12 @@ nothing and reads no image.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pytest_robust.attacks.adversarial_set import FOUND, NO_STEP, ZERO_DIRECTION, AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.evaluating import warning_signs
@@ -27,16 +25,12 @@ from pytest_robust.models.family import Family, right_by_all
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
+from pytest_robust.studies import numbers
 from pytest_robust.studies.images import Chunk, EightBit, chunks_of, drawn
+from pytest_robust.studies.numbers import CAUSES, numbers_of
 
-#: Where an attack does not tell how its search ended.
-NOT_RECORDED = -1
-#: Causes of failure, and the outcome that goes with each; of an image that was found, success did not last.
-CAUSES = {"zero direction": ZERO_DIRECTION, "no step": NO_STEP, "unstable": FOUND, "not recorded": NOT_RECORDED}
 #: Of the artifacts in the store.
 KIND = "study"
-#: Pixel levels of an 8-bit image: sizes of perturbations are in them.
-LEVELS = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +154,15 @@ def cross(
     common = right_by_all(known.name, predicted, pixels)
     attacked = drawn(common, limit, bench.settings.seed)
     parts: dict[str, dict[str, list[Artifact]]] = {a: {n: [] for n in known.members} for a in chosen}
+    networks = list(known.members.values())
+    keys = {
+        name: dict(zip(known.members, _keys(networks, a, pixels, bench), strict=True)) for name, a in chosen.items()
+    }
     for chunk in chunks_of(pixels, attacked):
         for name, attack in chosen.items():
-            for network in known.members:
-                parts[name][network].append(_measured(network, known.members, attack, chunk, bench))
+            for network, key in keys[name].items():
+                surface = known.members[network]
+                parts[name][network].append(_measured(key, surface, networks, attack, chunk, bench))
     crafted = {
         name: {network: _assembled(found, chosen[name]) for network, found in by_network.items()}
         for name, by_network in parts.items()
@@ -185,52 +184,28 @@ def paired_entries(crossed: Crossed, field: str, first: str, second: str) -> tup
     return crossed.stacked(first, field)[both], crossed.stacked(second, field)[both], image[both]
 
 
-def _measured(network: str, networks: Mapping[str, Classifier], attack: Attack, chunk: Chunk, bench: Bench) -> Artifact:
+def _measured(
+    key: str, surface: Classifier, networks: Sequence[Classifier], attack: Attack, chunk: Chunk, bench: Bench
+) -> Artifact:
     """The numbers of one chunk under one attack on one network, from the store or made now."""
-    surface = networks[network]
-    columns = [other.fingerprint for other in networks.values()]
-    code = [source_fingerprint(module) for module in (alignment, ssim, sys.modules[__name__])]
-    key = fingerprint(["crossed", 1, bench.attack_key(surface, attack, chunk), columns, code])
 
     def build() -> Artifact:
         adversarial = bench.craft(surface, attack, chunk.split)
         with suitable_threads(surface.input_shape, surface.device):
-            return _numbers(adversarial, surface, list(networks.values()))
+            return numbers_of(adversarial, surface, networks)
 
     with stopwatch() as watch:
-        artifact, built = bench.store.get_or_build(KIND, key, build)
+        artifact, built = bench.store.get_or_build(KIND, fingerprint([key, chunk.fingerprint]), build)
     if not built:
         bench.ledger.note("reused", attack.title, watch.seconds, n=len(chunk))
     return artifact
 
 
-def _numbers(adversarial: AdversarialSet, surface: Classifier, networks: Sequence[Classifier]) -> Artifact:
-    clean, success = adversarial.clean, adversarial.success
-    delta = (adversarial.x.double() - clean.x.double()).flatten(1) * LEVELS
-    fooling = adversarial.subset(success)
-    fools = torch.zeros(len(clean), len(networks), dtype=torch.bool)
-    for column, network in enumerate(networks):
-        # Its own network was asked at two batch sizes already, which is stricter.
-        answer = success[success] if network is surface else network.predict(fooling.x) != fooling.y
-        fools[success, column] = answer
-    told = adversarial.outcome
-    outcome = torch.full_like(clean.y, NOT_RECORDED) if told is None else told
-    score = torch.full((len(clean),), torch.nan, dtype=torch.float64)
-    aligned = torch.zeros_like(success)
-    brought, aligned[success] = alignment.align(fooling.clean.x, fooling.x)
-    score[success] = ssim.ssim(fooling.clean.x, brought)
-    tensors = {
-        "success": success,
-        "unstable": adversarial.unstable,
-        "l2": delta.norm(dim=1),
-        "linf": delta.abs().amax(1),
-        "pass_score": score,
-        "aligned": aligned,
-        "outcome": outcome,
-        "fools": fools,
-    }
-    zero = float(adversarial.provenance.get("zero_gradient", 0.0))
-    return Artifact(tensors, {"zero_gradient": zero})
+def _keys(networks: Sequence[Classifier], attack: Attack, images: Images, bench: Bench) -> list[str]:
+    """Of one attack on each network, tested on all of them: everything that the numbers depend on, but the chunk."""
+    columns = [network.fingerprint for network in networks]
+    code = [source_fingerprint(module) for module in (alignment, ssim, numbers)]
+    return [fingerprint(["crossed", 1, bench.attack_key(n, attack, images), columns, code]) for n in networks]
 
 
 def _assembled(parts: Sequence[Artifact], attack: Attack) -> Crafted:
