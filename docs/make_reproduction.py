@@ -61,7 +61,10 @@ def section(path: Path, results: dict[str, Any]) -> str:
     """One run: how it was made, what it cost, its claims, and its evaluations."""
     settings, spent, versions = results["settings"], results["spent"], results["versions"]
     chosen = f" --defense {' '.join(settings['defenses'])}" if settings["defenses"] else ""
-    command = f"pytest robustness_tests/{chosen} --dataset={settings['dataset']}"
+    papers = {claim["paper"] for claim in results["claims"]}
+    alone = papers.pop() if len(papers) == 1 and not chosen else ""
+    target = f"test_{alone}.py" if alone else ""
+    command = f"pytest robustness_tests/{target}{chosen} --dataset={settings['dataset']}"
     if settings.get("family"):
         command += f" --family={settings['family']}"
     if settings["dataset"] != "digits":
@@ -80,7 +83,7 @@ def section(path: Path, results: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"## {settings['dataset']}, `{settings['scale']}` scale",
+            f"## {settings['dataset']}, `{settings['scale']}` scale" + (f", {alone} alone" if alone else ""),
             "",
             f"`{command} --robust-report=DIR` ({path.name}; seed {settings['seed']}, device {settings['device']}, "
             f"torch {versions['torch']}, ART {versions['art']}). {cost}.",
