@@ -147,7 +147,10 @@ def cross(
     chosen = _titled([bench.attack_named(a) if isinstance(a, str) else a for a in attacks])
     if not chosen:
         raise SettingsError("a study needs at least one attack: fgs, fgv, hot_cold.")
+    if limit is not None and limit < 1:
+        raise SettingsError(f"at most {limit} images cannot be attacked: give a limit of 1 or more, or None for all.")
     known = family if isinstance(family, Family) else bench.family(family)
+    _check_fits(known, images)
     pixels = EightBit(images)
     predicted = bench.predictions(known, pixels)
     correct = torch.stack([labels == images.y.cpu() for labels in predicted.values()], 1)
@@ -171,6 +174,15 @@ def cross(
     about = (known.name, images.name, tuple(known.members), groups, tuple(chosen))
     shape = torch.Size(images.input_shape)
     return Crossed(*about, correct, attacked, shape.numel(), crafted, bench.settings.seed)
+
+
+def _check_fits(family: Family, images: Images) -> None:
+    if family.input_shape != images.input_shape or family.num_classes < images.num_classes:
+        raise SettingsError(
+            f"the family {family.name!r} takes images of shape {family.input_shape} (C, H, W) and knows "
+            f"{family.num_classes} classes, but {images.name} has {images.input_shape} and {images.num_classes}: give "
+            "the images that the networks were made for."
+        )
 
 
 def paired_entries(crossed: Crossed, field: str, first: str, second: str) -> tuple[Tensor, Tensor, Tensor]:

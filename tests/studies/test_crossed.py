@@ -155,6 +155,14 @@ def test_nothing_in_common_names_every_network(bench: Bench, make_images: MakeIm
         cross(Family("flat", {"flat": flat()}), images.subset(images.y != 0), ["fgs"], bench)
 
 
-def test_a_study_without_attacks_is_refused(bench: Bench, family: Family, make_images: MakeImages) -> None:
+def test_what_cannot_be_studied_is_refused(bench: Bench, family: Family, make_images: MakeImages) -> None:
+    images = make_images(5)
     with pytest.raises(SettingsError, match="at least one attack"):
-        cross(family, make_images(5), [], bench)
+        cross(family, images, [], bench)
+    with pytest.raises(SettingsError, match="a limit of 1 or more"):
+        cross(family, images, ["fgs"], bench, limit=0)
+    larger = Split(torch.rand(5, 1, 9, 9), images.y, 3, "larger")
+    with pytest.raises(
+        SettingsError, match=r"'toys' takes images of shape \(1, 8, 8\).* but larger has \(1, 9, 9\) and 3"
+    ):
+        cross(family, larger, ["fgs"], bench)
