@@ -19,6 +19,13 @@ RobustError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
 
 class RobustError(Exception):
     """Base of every error that pytest-robust raises for something a user can mend."""
@@ -78,6 +85,26 @@ class GateError(RobustError):
 
 class CacheError(RobustError):
     """A cache folder that cannot be used."""
+
+
+class InvarianceError(AssertionError):
+    """A failed `pytest_robust.strategies.assert_invariant`: no mistake of the user's, so no RobustError.
+
+    Args:
+        text: the answers, the perturbation and its size.
+        clean: the image, float32 of shape (C, H, W).
+        perturbed: likewise.
+    """
+
+    def __init__(self, text: str, clean: Tensor, perturbed: Tensor) -> None:
+        super().__init__(text)
+        self.images = clean, perturbed
+        #: The picture of both, once it is saved.
+        self.saved: Path | None = None
+
+    def __reduce__(self) -> tuple[type[InvarianceError], tuple[str, Tensor, Tensor]]:
+        """Pickled by its arguments, which an exception otherwise is only by its text."""
+        return type(self), (str(self), *self.images)
 
 
 class UnreliableEvaluationWarning(UserWarning):

@@ -130,6 +130,10 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show mistakes as one message, and put what was recorded on the report; inside pytest's own xfail handling."""
+    if call.excinfo is not None:
+        from pytest_robust.harness.pairs import save_failed_pair
+
+        save_failed_pair(item, call.excinfo.value)  # before the report is made, which shows where they are
     report = yield
     from pytest_robust.harness.records import attach
     from pytest_robust.harness.session import session_of

@@ -6,16 +6,12 @@ search a line for the smallest strength that changes the prediction. They need n
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from pytest_robust.attacks.blurring import blurred
 from pytest_robust.attacks.draws import normal, signs, uniform
 from pytest_robust.attacks.smallest_budget import Line, LineSearch
-
-#: The blur's kernel ends this many standard deviations from its middle.
-TRUNCATE = 4.0
 
 
 class GaussianBlur(LineSearch):
@@ -78,21 +74,3 @@ class SaltAndPepper(LineSearch):
         place = order.argsort(dim=1).view(n, 1, height, width)
         colour = (signs(self.seed, (1,), numbers, pixels).view(n, 1, height, width) + 1) / 2
         return lambda rows, share: torch.where(place[rows] < round(share * pixels), colour[rows], x[rows])
-
-
-def blurred(x: Tensor, sigma: float) -> Tensor:
-    """Images `x` of shape (N, C, H, W) under a Gaussian blur of `sigma` pixels, as `GaussianBlur` describes it."""
-    rows, columns = (_blur_matrix(size, sigma).to(x) for size in x.shape[2:])
-    return (rows @ x @ columns.T).clamp_(0, 1)
-
-
-def _blur_matrix(size: int, sigma: float) -> Tensor:
-    """The blur of a line of `size` pixels as a matrix, float64 of shape (size, size), mirrored as often as needed."""
-    radius = math.floor(TRUNCATE * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1)
-    kernel = torch.exp(-0.5 * (offsets.double() / sigma).square())
-    period = max(1, 2 * (size - 1))
-    sources = (torch.arange(size)[:, None] + offsets) % period
-    sources = torch.minimum(sources, period - sources) % size
-    weights = (kernel / kernel.sum()).expand(size, -1)
-    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(1, sources, weights)

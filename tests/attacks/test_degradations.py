@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from pytest_robust.attacks.blurring import TRUNCATE, blurred
 from pytest_robust.attacks.catalogue import GAUSSIAN_BLUR, GAUSSIAN_NOISE, SALT_AND_PEPPER
 from pytest_robust.attacks.crafting import craft
-from pytest_robust.attacks.degradations import TRUNCATE, blurred
 from pytest_robust.data.split import Split
 from pytest_robust.models.classifier import Classifier
 

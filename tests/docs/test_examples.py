@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,15 @@ def test_gate_pytest_runs_and_attacks_nothing_the_second_time(tmp_path: Path) ->
     assert "crafted 3 adversarial sets" in first.stdout
     assert second.returncode == 0, second.stdout + second.stderr
     assert "attacked nothing" in second.stdout
+
+
+def test_properties_run(tmp_path: Path) -> None:
+    copy = shutil.copytree(ROOT / "examples" / "properties", tmp_path / "properties")
+    command = [sys.executable, "-m", "pytest", "-q", "--robust-report=report"]
+    run = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "1 passed, 1 xfailed" in run.stdout
+    assert list((copy / "report" / "robust-properties").glob("*.png"))
 
 
 def test_one_papers_defense_selects_that_papers_tests_alone() -> None:

@@ -22,8 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 MAPPED = {"pytest_robust.defenses": ROOT / "defenses", "pytest_robust.fixtures": ROOT / "fixtures"}
 #: The flow. A module imports only stages before its own; `testing` is what other packages' tests import.
 STAGES = (
-    "errors", "registry", "catalogue", "store", "data", "models", "threats", "attacks", "evaluation", "bench",
-    "defenses", "studies", "claims", "diagnosis", "gate", "testing", "reports", "harness", "fixtures", "plugin",
+    "errors", "registry", "catalogue", "store", "data", "models", "threats", "attacks", "strategies", "evaluation",
+    "bench", "defenses", "studies", "claims", "diagnosis", "gate", "testing", "reports", "harness", "fixtures",
+    "plugin",
 )  # fmt: skip
 #: The folder is listed by name; nothing of it is imported.
 LISTED_ONLY = {("catalogue", "defenses")}
