@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_robust.attacks.isolation import seeded
 from pytest_robust.data.split import Split
 from pytest_robust.errors import DataError, ModelError, RobustError, SettingsError
 from pytest_robust.gate.model_files import FromFile, load_model_file
@@ -21,7 +22,20 @@ from pytest_robust.store.fingerprint import fingerprint
 Channels = float | Sequence[float] | Tensor
 #: Images of the first pass: it finds the number of classes, and what is wrong with the model.
 FIRST = 4
+#: Their answers are compared to one part in so many of the largest.
+DIGITS = 1e4
 FORMS = "an nn.Module, a function from [0, 1] images to logits, a Classifier, a file, or 'module:factory'"
+
+
+class Answering(Classifier):
+    """A user's model, whose answers count in its fingerprint beside its weights, structure and code.
+
+    These do not tell what a function reads from elsewhere (a global network, an object's attributes), nor what a module
+    keeps in an object of its own. A model without weights counts by its logits on all images; one with weights by
+    those on the first ones, which are known anyway, rounded: sums depend on the number of threads.
+    """
+
+    answers: str = ""
 
 
 class Called(nn.Module):
@@ -29,13 +43,11 @@ class Called(nn.Module):
 
     Args:
         function: takes float32 (N, C, H, W), gives (N, K).
-        answers: fingerprint of its logits on the images at hand. The code of a function does not tell what it reads
-            from elsewhere (a global network, an object's attributes), so that its answers count as well.
     """
 
-    def __init__(self, function: Callable[[Tensor], Any], answers: str = "") -> None:
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
-        self.function, self.answers = function, answers
+        self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
         """The function's logits; without a graph where it gives none."""
@@ -106,15 +118,16 @@ def classifier_of(
     centre, spread = _per_channel(mean, "mean", split), _per_channel(std, "std", split)
     failure: ModelError | None = None
     for place in _places(network, device):
-        wrapped = Classifier(network, num_classes=1, input_shape=split.input_shape, mean=centre, std=spread, name=title)
+        wrapped = Answering(network, num_classes=1, input_shape=split.input_shape, mean=centre, std=spread, name=title)
         try:
-            count = _first_pass(wrapped.to(place) if _weightless(network) else _beside(wrapped, place), split, title)
+            first = _first_pass(wrapped.to(place) if _weightless(network) else _beside(wrapped, place), split, title)
         except ModelError as error:
             failure = failure or error
             continue
-        wrapped.num_classes = count
-        check_classes(split, count, title)
-        return _with_answers(wrapped, split) if isinstance(network, Called) else wrapped
+        wrapped.num_classes = first.shape[1]
+        check_classes(split, wrapped.num_classes, title)
+        wrapped.answers = _all_answers(wrapped, split) if isinstance(network, Called) else _rounded(first)
+        return wrapped
     assert failure is not None
     raise failure
 
@@ -162,17 +175,17 @@ def _places(network: nn.Module, device: torch.device) -> list[torch.device]:
     return [cpu] if isinstance(network, FromFile) else list(dict.fromkeys([device, cpu]))
 
 
-def _beside(wrapped: Classifier, device: torch.device) -> Classifier:
+def _beside(wrapped: Answering, device: torch.device) -> Answering:
     """The normalisation where the weights are: a user's module is not moved."""
     wrapped.mean, wrapped.std = wrapped.mean.to(device), wrapped.std.to(device)
     return wrapped
 
 
-def _first_pass(classifier: Classifier, split: Split, name: str) -> int:
-    """How many classes the model has, from its answer to the first images."""
+def _first_pass(classifier: Classifier, split: Split, name: str) -> Tensor:
+    """Logits of the first images, checked: float of shape (n, K)."""
     few = split.x[:FIRST].to(classifier.device)
     try:
-        with torch.no_grad(), suitable_threads(split.input_shape, classifier.device):
+        with torch.no_grad(), suitable_threads(split.input_shape, classifier.device), seeded(0, classifier.device):
             logits = classifier(few)
     except RobustError:
         raise
@@ -190,15 +203,17 @@ def _first_pass(classifier: Classifier, split: Split, name: str) -> int:
     if logits.shape[1] < 2:
         raise ModelError(f"the model {name} gives a single output for an image: give one logit per class, also of two.")
     check_logits(logits, len(few), int(logits.shape[1]), f"the model {name}")
-    return int(logits.shape[1])
+    return logits
 
 
-def _with_answers(wrapped: Classifier, split: Split) -> Classifier:
-    with suitable_threads(split.input_shape, wrapped.device):
-        logits = wrapped.logits_of(split.x)
-    assert isinstance(wrapped.network, Called)
-    wrapped.network.answers = fingerprint([split.fingerprint, logits])
-    return wrapped
+def _all_answers(wrapped: Classifier, split: Split) -> str:
+    with suitable_threads(split.input_shape, wrapped.device), seeded(0, wrapped.device):
+        return fingerprint([split.fingerprint, wrapped.logits_of(split.x)])
+
+
+def _rounded(logits: Tensor) -> str:
+    values = logits.detach().cpu().double()
+    return fingerprint((values / values.abs().amax().clamp(min=1e-30) * DIGITS).round().long())
 
 
 def _given(value: Channels) -> float | None:

@@ -49,6 +49,7 @@ def run_example(name: str, cache: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_gate_pytest_runs_and_attacks_nothing_the_second_time(tmp_path: Path) -> None:
     first, second = (run_example("gate-pytest", tmp_path) for _ in range(2))
     assert first.returncode == 0, first.stdout + first.stderr

@@ -218,6 +218,28 @@ def test_a_module_without_weights_counts_by_its_answers(robust, images):
     assert robust.model(client, images).fingerprint != before
 
 
+def test_a_module_counts_by_what_it_keeps_in_objects_of_its_own_too(robust, toy, images):
+    class Engine:
+        """Something whose state no fingerprint sees."""
+
+        def __init__(self) -> None:
+            self.scale = 1.0
+
+    class Client(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.engine = toy, Engine()
+
+        def forward(self, x):
+            return self.inner(x * self.engine.scale)
+
+    client = Client().eval()
+    before = robust.model(client, images).fingerprint
+    assert robust.model(client, images).fingerprint == before
+    client.engine.scale = 0.9
+    assert robust.model(client, images).fingerprint != before
+
+
 def test_a_model_of_this_package_stays_itself(robust, toy, images):
     assert robust.model(toy, images) is toy
 
