@@ -55,8 +55,9 @@ def made_by(name: str, bench: Bench) -> object:
     file, colon, function_name = name.rpartition(":")
     if not colon:
         return _called(name, bench.registries.families.get(name), bench)
-    with _importable(Path(file)):
-        module = _file_module(Path(file), name) if file.endswith(".py") else _named_module(file, name)
+    path = Path(file).expanduser().absolute()  # the source is looked at later, wherever the program is by then
+    with _importable(path):
+        module = _file_module(path, name) if file.endswith(".py") else _named_module(file, name)
         function = getattr(module, function_name, None)
         if not callable(function):
             has = [each for each, value in vars(module).items() if inspect.isfunction(value) and each[0] != "_"]
@@ -127,7 +128,7 @@ def _named_module(module: str, name: str) -> ModuleType:
 
 @contextmanager
 def _importable(path: Path) -> Iterator[None]:
-    folder = str(path.absolute().parent) if path.suffix == ".py" else None
+    folder = str(path.parent) if path.suffix == ".py" else None
     if folder is not None:
         sys.path.insert(0, folder)
     try:

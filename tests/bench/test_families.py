@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 
@@ -14,6 +15,7 @@ from pytest_robust.bench.families import DEFAULTS
 from pytest_robust.catalogue import FAMILIES
 from pytest_robust.errors import FamilyError, MissingDataError, UnknownNameError
 from pytest_robust.models.family import Family, Member
+from pytest_robust.models.structure import structure_fingerprint
 
 TWO = """
     from torch import nn
@@ -61,6 +63,28 @@ def test_a_function_with_one_parameter_gets_the_bench(bench, file):
     family = bench.family(f"{path}:trained")
     assert family.members["undefended"] is bench.classifier
     assert family.groups == {"undefended": "own"}
+
+
+def test_a_file_is_found_from_where_the_program_is_and_its_networks_count_by_their_source(bench, file, monkeypatch):
+    path = file(
+        """
+        from torch import nn
+
+        class Net(nn.Sequential):
+            pass
+
+        def models():
+            return {"a": Net(nn.Flatten(), nn.Linear(64, 10))}
+        """
+    )
+    monkeypatch.chdir(path.parent)
+    network = bench.family("mine.py:models").members["a"]
+    first = structure_fingerprint(network)
+    monkeypatch.chdir("/")
+    assert structure_fingerprint(network) == first
+    path.write_text(path.read_text() + "# edited\n")
+    os.utime(path, ns=(1, 1))
+    assert structure_fingerprint(network) != first
 
 
 def test_a_file_may_import_what_lies_beside_it_and_leaves_the_path_as_it_was(bench, file):
