@@ -173,7 +173,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
     session = session_of(config)
     records = session.records
-    if records.claims or records.requirements or records.events or records.missing:
+    if records.claims or records.requirements or records.diagnoses or records.events or records.missing:
         from pytest_robust.harness.terminal import summarise
 
         summarise(terminalreporter, session)

@@ -16,7 +16,7 @@ from pytest_robust.gate.requirements import (
     METRICS,
     NEED_ATTACK,
     OUTCOMES,
-    Diagnosis,
+    Diagnose,
     Gate,
     Requirement,
 )
@@ -67,7 +67,13 @@ _REQUIRE: Mapping[str, Callable[[Any], Any]] = {
     "sequential": flag,
     **dict.fromkeys(COMPARISONS, share),
 }
-_DIAGNOSE: Mapping[str, Callable[[Any], Any]] = {"attack": text, "norm": norm, "eps": budget, "images": count}
+_DIAGNOSE: Mapping[str, Callable[[Any], Any]] = {
+    "attack": text,
+    "norm": norm,
+    "eps": budget,
+    "images": count,
+    "training": text,
+}
 _TOP = ("gate", "require", "diagnose")
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
 
@@ -109,7 +115,8 @@ def parse_gate(content: str, where: str, attacks: Attacks) -> Gate:
             file.refuse(("gate",), f'[gate] lacks {key}: write {key} = "module:factory" or the path of a file.')
     sequential = gate.pop("sequential", False)
     requirements = tuple(_requirements(data, file, sequential, attacks))
-    return Gate(**gate, requirements=requirements, diagnosis=_diagnosis(data, file, attacks), path=where)
+    diagnose = _diagnose(data, file, attacks, requirements) if "diagnose" in data else None
+    return Gate(**gate, requirements=requirements, diagnose=diagnose, path=where)
 
 
 class _File:
@@ -173,7 +180,7 @@ def _requirements(data: Mapping[str, Any], file: _File, sequential: bool, attack
 def _requirement(
     table: Mapping[str, Any], path: tuple[str, int], file: _File, sequential: bool, attacks: Attacks
 ) -> Requirement:
-    extra = _extra_keys(table, path, file, attacks)
+    extra = _extra_keys(table, path, file, attacks, _REQUIRE)
     found = file.values(table, path, _REQUIRE, "[[require]]", extra)
     given = [key for key in COMPARISONS if key in found]
     if len(given) != 1:
@@ -196,13 +203,15 @@ def _requirement(
     return requirement
 
 
-def _extra_keys(table: Mapping[str, Any], path: tuple[str, int], file: _File, attacks: Attacks) -> Collection[str]:
-    """The parameters that the requirement's attack takes, asked for only where another key is given."""
+def _extra_keys(
+    table: Mapping[str, Any], path: tuple[str | int, ...], file: _File, attacks: Attacks, own: Mapping[str, Any]
+) -> Collection[str]:
+    """The parameters that the table's attack takes, asked for only where a key is not the table's `own`."""
     attack = table.get("attack")
     if not isinstance(attack, str):
         return ()
     _check_attack(attack, (*path, "attack"), file, attacks)
-    return () if table.keys() <= _REQUIRE.keys() else set(attacks.parameters(attack)) - _REQUIRE.keys()
+    return () if table.keys() <= own.keys() else set(attacks.parameters(attack)) - own.keys()
 
 
 def _check_attack(attack: str, path: tuple[str | int, ...], file: _File, attacks: Attacks) -> None:
@@ -238,18 +247,27 @@ def _check_budget(eps: float | None, norm_name: str | None, path: tuple[str | in
         file.refuse(path, f"eps = {eps:g}, but images are in [0, 1], so a budget is in (0, 1]: did you mean {hint}?")
 
 
-def _diagnosis(data: Mapping[str, Any], file: _File, attacks: Attacks) -> Diagnosis | None:
-    if "diagnose" not in data:
-        return None
-    path = ("diagnose",)
-    if not isinstance(data["diagnose"], Mapping):
+def _diagnose(
+    data: Mapping[str, Any], file: _File, attacks: Attacks, requirements: tuple[Requirement, ...]
+) -> Diagnose:
+    """The attack that is named, or that of the first requirement which has one, as it stands there."""
+    path, table = ("diagnose",), data["diagnose"]
+    if not isinstance(table, Mapping):
         file.refuse(path, "diagnose must be a table: write [diagnose].")
-    found = file.values(data["diagnose"], path, _DIAGNOSE, "[diagnose]")
-    if "attack" in found:
-        _check_attack(found["attack"], (*path, "attack"), file, attacks)
+    extra = _extra_keys(table, path, file, attacks, _DIAGNOSE)
+    found = file.values(table, path, _DIAGNOSE, "[diagnose]", extra)
     eps = found.pop("eps", ("", None))[1]
     _check_budget(eps, found.get("norm"), (*path, "eps"), file)
-    return Diagnosis(**found, eps=eps, line=file.lines.of(path))
+    line = file.lines.of(path)
+    if "attack" in found:
+        return Diagnose(**found, eps=eps, parameters={key: table[key] for key in table if key in extra}, line=line)
+    if eps is not None or "norm" in found:
+        file.refuse(path, "[diagnose] has a norm or a budget without an attack: name one.")
+    first = next((each for each in requirements if each.attack is not None), None)
+    if first is None:
+        file.refuse(path, '[diagnose] needs an attack, and no requirement has one: name it, attack = "pgd".')
+    like = cast(Requirement, first)
+    return Diagnose(cast(str, like.attack), like.norm, like.eps, like.parameters, line=line, **found)
 
 
 def _shown(value: object) -> str:

@@ -87,22 +87,29 @@ class Requirement:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnose:
     """The ``[diagnose]`` table: that the evaluation itself is checked, and under which attack.
 
     Args:
-        attack: registered name; None is that of the first requirement that has one, or "pgd".
-        norm: as that requirement, or the attack, has it where None.
+        attack: registered name.
+        norm: as the attack has it where None.
         eps: likewise.
-        images: how many are used.
+        parameters: of the attack, by the names that the attack gives them.
+        images: how many are looked at; None is as many as `robust.diagnose` takes.
+        training: labelled images for an attacker's own model, ``"module:factory"`` or a folder; None has none trained.
         line: of its header in the file.
     """
 
-    attack: str | None = None
+    attack: str
     norm: str | None = None
     eps: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     images: int | None = None
+    training: str | None = None
     line: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,7 @@ class Gate:
         confidence: of every verdict.
         inconclusive: what becomes of a requirement that the images cannot decide.
         unreliable: what becomes of one that passes while a check on the evaluation itself is raised.
-        diagnosis: None does not check.
+        diagnose: None does not check.
         path: of the file, for messages.
     """
 
@@ -130,5 +137,5 @@ class Gate:
     confidence: float = 0.95  # as everywhere; `evaluation.rate` has it, and imports torch
     inconclusive: Outcome = "fail"
     unreliable: Outcome = "fail"
-    diagnosis: Diagnosis | None = None
+    diagnose: Diagnose | None = None
     path: str = ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import warnings
+from functools import cached_property
 from typing import Any
 
-from pytest_robust.errors import GateError
+from pytest_robust.diagnosis.diagnosis import Diagnosis
+from pytest_robust.errors import GateError, UnreliableEvaluationWarning
 from pytest_robust.gate.baseline_file import Baseline, Entry, packed
 from pytest_robust.gate.comparing import Change, change_from
-from pytest_robust.gate.judging import Judged, judgement_of, settings_of
+from pytest_robust.gate.judging import Judged, judgement_of, reliable, settings_of
 from pytest_robust.gate.measuring import Measurement, Measurer
 from pytest_robust.gate.requirements import Gate, Requirement
 from pytest_robust.gate.robust import Robust
@@ -53,9 +56,34 @@ class GateRun:
         change = self._change(requirement, measured, entry)
         missing = self.baseline is not None and change is None
         why = f"the metric {requirement.metric!r} is not compared image by image" if missing else ""
-        judgement = judgement_of(requirement, measured, change)
+        judgement = reliable(judgement_of(requirement, measured, change), self._errors(requirement))
         judged = Judged(self.gate, requirement, measured, judgement, change, why, reproduce)
         return judged, entry
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        """The checks on the evaluation that ``[diagnose]`` asks for, made when they are first needed.
+
+        Raises:
+            RobustError: the attack cannot run on the model.
+        """
+        table, gate = self.gate.diagnose, self.gate
+        if table is None:
+            return None
+        given = {"mean": gate.mean, "std": gate.std, "images": table.images, "training": table.training}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnreliableEvaluationWarning)  # what is wrong, the checks say
+            return self.robust.diagnose(
+                gate.model, gate.data, table.attack, table.eps, table.norm, **options, **table.parameters
+            )
+
+    def _errors(self, requirement: Requirement) -> tuple[str, ...]:
+        """Why figures under an attack prove nothing, a sentence each."""
+        if self.gate.diagnose is None or requirement.attack is None:
+            return ()
+        errors = self.diagnosis.errors if self.diagnosis is not None else ()
+        return tuple(f"{check.name}: {check.sentence.rstrip('.')}" for check in errors)
 
     def _entry(self, requirement: Requirement, measured: Measurement) -> Entry | None:
         if measured.outcomes is None or not _comparable(requirement):

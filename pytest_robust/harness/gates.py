@@ -1,4 +1,4 @@
-"""robust.toml as a test file: an item for each requirement."""
+"""robust.toml as a test file: an item for each requirement, and one for the checks on the evaluation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_robust.errors import RobustError
-from pytest_robust.harness.records import record_requirement
+from pytest_robust.harness.records import record_diagnosis, record_requirement
 from pytest_robust.harness.session import RobustSession, session_of
 
 if TYPE_CHECKING:
@@ -30,13 +30,15 @@ class GateFile(pytest.File):
     """A robust.toml."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """An item for each requirement.
+        """An item for each requirement, and one for ``[diagnose]``.
 
         Raises:
             pytest.Collector.CollectError: something in the file cannot be right.
         """
         for requirement in self.gate.requirements:
             yield RequirementItem.from_parent(self, name=requirement.title, requirement=requirement)
+        if self.gate.diagnose is not None:
+            yield DiagnoseItem.from_parent(self, name="diagnose")
 
     @cached_property
     def gate(self) -> Gate:
@@ -123,6 +125,37 @@ class RequirementItem(GateItem):
                 "outcome": "fail",
             }
             record_requirement(self, {**unmeasured, "reason": str(error)}, None)
-            raise RequirementFailed(str(error), pytrace=False) from error
+            raise RequirementFailed(str(error), pytrace=False) from None  # it tells of its cause
         record_requirement(self, judged.as_dict(), entry and asdict(entry))
         self.end(judged.outcome, judged.sentence(), judged.explain())
+
+
+class DiagnoseItem(GateItem):
+    """The checks on the evaluation itself."""
+
+    def __init__(self, **others: Any) -> None:
+        super().__init__(**others)
+        table = self.parent.gate.diagnose
+        self.line = 1 if table is None else table.line
+
+    def runtest(self) -> None:
+        """Run the checks, record them.
+
+        Raises:
+            RequirementFailed: figures under the attack prove nothing, or the checks cannot be run.
+        """
+        __tracebackhide__ = True
+        try:
+            diagnosis = self.parent.run.diagnosis
+        except RobustError as error:
+            raise RequirementFailed(str(error), pytrace=False) from None  # it tells of its cause
+        if diagnosis is None:
+            return
+        flagged = "\n".join(f"  {check}" for check in diagnosis.flagged)
+        record = {**diagnosis.as_dict(), "file": self.parent.gate.path, "title": diagnosis.title}
+        record_diagnosis(self, {**record, "markdown": diagnosis.markdown(), "flagged": flagged})
+        self.end(
+            self.parent.gate.unreliable if diagnosis.errors else "pass",
+            diagnosis.title,
+            f"{diagnosis.title}\n{flagged}",
+        )

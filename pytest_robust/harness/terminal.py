@@ -71,8 +71,9 @@ def summarise(reporter: pytest.TerminalReporter, session: RobustSession) -> None
         return
     reporter.section("adversarial robustness")
     tables = [requirements_table(requirements) if requirements else "", claims_table(claims) if claims else ""]
-    for table in filter(None, tables):
-        reporter.write_line(table)
+    checks = [f"checks on {d['title']}\n{d['flagged']}".rstrip() for d in session.records.diagnoses]
+    for block in filter(None, [*tables, *checks]):
+        reporter.write_line(block)
         reporter.write_line("")
     for sentence in sentences:
         reporter.write_line(sentence)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_robust.errors import GateError, UnknownNameError
 from pytest_robust.gate.reading import Attacks, parse_gate, read_gate
-from pytest_robust.gate.requirements import Diagnosis, Requirement
+from pytest_robust.gate.requirements import Diagnose, Requirement
 from pytest_robust.gate.toml_lines import Lines
 
 GATE = '[gate]\nmodel = "m:model"\ndata = "m:data"\n'
@@ -47,7 +47,7 @@ def test_the_file_of_the_documentation():
         """
     )
     assert (gate.model, gate.data, gate.confidence, gate.path) == ("m:model", "m:data", 0.99, "robust.toml")
-    assert (gate.inconclusive, gate.unreliable, gate.diagnosis) == ("fail", "fail", None)
+    assert (gate.inconclusive, gate.unreliable, gate.diagnose) == ("fail", "fail", None)
     assert [replace(r, parameters=dict(r.parameters)) for r in gate.requirements] == [
         Requirement("accuracy", "at_least", 0.92, line=6),
         Requirement(
@@ -67,11 +67,15 @@ def test_sequential_holds_for_all_requirements_unless_one_says_otherwise():
     assert [r.sequential for r in gate.requirements] == [True, False]
 
 
-def test_a_diagnosis_is_asked_for_by_an_empty_table():
-    text = "[[require]]\nat_least = 0.5\n[diagnose]\n"
-    assert parsed(text).diagnosis == Diagnosis(line=6)
-    assert parsed(f'{text}attack = "pgd"\neps = 0.1\nimages = 50').diagnosis == Diagnosis(
-        "pgd", None, 0.1, 50, line=6
+def test_a_diagnosis_is_of_the_attack_that_it_names_or_of_the_first_requirement_that_has_one():
+    text = '[[require]]\nat_least = 0.5\n[[require]]\nattack = "square"\nmax_iter = 9\nat_least = 0.5\n[diagnose]\n'
+    like = parsed(f"{text}images = 50").diagnose
+    assert replace(like, parameters=dict(like.parameters)) == Diagnose(
+        "square", parameters={"max_iter": 9}, images=50, line=10
+    )  # fmt: skip
+    named = parsed(f'{text}attack = "pgd"\neps = 0.1\nsteps = 9\ntraining = "m:t"').diagnose
+    assert replace(named, parameters=dict(named.parameters)) == Diagnose(
+        "pgd", None, 0.1, {"steps": 9}, training="m:t", line=10
     )  # fmt: skip
 
 
@@ -129,6 +133,8 @@ MISTAKES = {
     "a string that spans lines, before": ('name = """a\n[[require]]\nb"""\natleast = 1', 8, 'unknown key "atleast"'),
     "an unknown table": ("at_least = 0.4\n[requires]", 6, '"requires" in the file; did you mean "require"?'),
     "diagnose with a typo": ("at_least = 0.4\n[diagnose]\nimage = 5", 7, 'in [diagnose]; did you mean "images"?'),
+    "diagnose without any attack": ("at_least = 0.4\n[diagnose]", 6, "needs an attack, and no requirement has one"),
+    "diagnose with a budget alone": ("at_least = 0.4\n[diagnose]\neps = 0.1", 6, "a budget without an attack"),
     "diagnose with no images": ("at_least = 0.4\n[diagnose]\nimages = 0", 7, "it must be a whole number, 1 or more"),
 }  # fmt: skip
 

@@ -205,6 +205,7 @@ def test_a_mistake_is_one_sentence_and_no_traceback(pytester, gate, mistake):
     assert sentence in out
     assert "Traceback" not in out
     assert "INTERNALERROR" not in out
+    assert "exception" not in out
     outcomes = result.parseoutcomes()
     assert outcomes.get("errors", 0) + outcomes.get("failed", 0) >= 1
     assert "passed" not in outcomes
