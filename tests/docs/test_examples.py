@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -75,3 +76,30 @@ def test_one_papers_defense_selects_that_papers_tests_alone() -> None:
     )
     chosen = {line.partition("::")[0] for line in run.stdout.splitlines() if "::" in line}
     assert chosen == {"robustness_tests/test_dustbin.py"}
+
+
+def test_gate_toml_saves_a_baseline_and_attacks_nothing_the_second_time(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples" / "gate-toml", tmp_path / "project", ignore=shutil.ignore_patterns("*.pt"))
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--robust-cache=cache",
+        "-p",
+        "no:cacheprovider",
+        "--robust-report=report",
+    ]
+
+    def run(option: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, option], cwd=tmp_path / "project", capture_output=True, text=True, check=False)
+
+    first, second = run("--robust-save-baseline=base.json"), run("--robust-baseline=base.json")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "4 passed, 1 skipped" in first.stdout
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "5 passed" in second.stdout
+    report = tmp_path / "project" / "report"
+    results = json.loads((report / "results.json").read_text(encoding="utf-8"))
+    assert [row["verdict"] for row in results["requirements"]] == ["holds"] * 5
+    assert results["spent"]["sets_crafted"] == 0
+    assert (report / "summary.md").read_text(encoding="utf-8").startswith("## Robustness: all 5 requirements met")
