@@ -89,7 +89,8 @@ class GateItem(pytest.Item):
     def command(self) -> str:
         """What runs this test alone."""
         seed = self.parent.session_state.options.seed
-        return f"pytest {shlex.quote(self.config.cwd_relative_nodeid(self.nodeid))}{f' --robust-seed={seed}' if seed else ''}"
+        file = os.path.relpath(self.path, self.config.invocation_params.dir)
+        return f"pytest {shlex.quote(f'{file}::{self.name}')}{f' --robust-seed={seed}' if seed else ''}"
 
     def end(self, outcome: str, sentence: str, explanation: str) -> None:
         """Pass, skip or fail."""
