@@ -56,7 +56,7 @@ class Result:
     margins: Tensor
     seed: int
     device: str
-    reproduce: str
+    reproduce: str = ""
     found: tuple[str, ...] = ()
     confidence: float = CONFIDENCE
     told: Callable[[Result, str], None] = field(default=nobody)

@@ -137,18 +137,26 @@ class Robust:
         with _in_eval_mode(loaded):
             defended = self._defended(loaded, split, _title(model), mean, std)
             split = self._with_classes(split, defended.num_classes)
-            surface = defended.surface(ThreatModel.ADAPTIVE)
-            if chosen is not None:
-                check_can_attack(chosen, surface)
-            clean = self.bench.evaluate(defended, split)
-            margins, adversarial, attacked = self._margins(surface, split), None, None
-            if chosen is not None:
-                adversarial = self.bench.attack(surface, chosen, split)
-                attacked = self.bench.evaluate(defended, adversarial)
-                margins = torch.minimum(margins, self._margins(surface, adversarial))
-        seed, device = self.bench.settings.seed, str(defended.device)
+            measured = self._measured(defended, split, chosen)
+        settings = {"seed": self.bench.settings.seed, "device": str(defended.device)}
         changed = {"mean": (mean, 0.0), "std": (std, 1.0), "confidence": (confidence, CONFIDENCE)}
         extra = {name: value for name, (value, usual) in changed.items() if not _is(value, usual)}
+        line = reproducing(model, data, chosen, settings, extra)
+        normalised = bool(extra.keys() & {"mean", "std"})
+        found = _checks(measured.clean, measured.attacked, split, defended.name, normalised=normalised)
+        return replace(measured, reproduce=line, found=found, confidence=confidence)
+
+    def _measured(self, defended: Defended, split: Split, chosen: Attack | None) -> Result:
+        """The result, but for what only the caller knows."""
+        surface = defended.surface(ThreatModel.ADAPTIVE)
+        if chosen is not None:
+            check_can_attack(chosen, surface)
+        clean = self.bench.evaluate(defended, split)
+        margins, adversarial, attacked = self._margins(surface, split), None, None
+        if chosen is not None:
+            adversarial = self.bench.attack(surface, chosen, split)
+            attacked = self.bench.evaluate(defended, adversarial)
+            margins = torch.minimum(margins, self._margins(surface, adversarial))
         return Result(
             model=defended.name,
             data=split,
@@ -157,11 +165,8 @@ class Robust:
             attack=chosen,
             adversarial=adversarial,
             margins=margins,
-            seed=seed,
-            device=device,
-            reproduce=reproducing(model, data, chosen, {"seed": seed, "device": device}, extra),
-            found=_checks(clean, attacked, split, defended.name, normalised=not (_is(mean, 0.0) and _is(std, 1.0))),
-            confidence=confidence,
+            seed=self.bench.settings.seed,
+            device=str(defended.device),
             told=self._told,
         )
 
