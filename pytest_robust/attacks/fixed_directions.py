@@ -20,8 +20,8 @@ from pytest_robust.errors import AttackError
 DOUBLINGS = 10
 #: The real-valued search ends when its two steps differ by less than this share of the smaller *(our choice)*.
 RESOLUTION = 1 / 64
-#: The largest step: from there on float32 cannot tell 0 · step from NaN. Only components below 1e-27 of the largest are
-#: still on their way then.
+#: The largest step, far from infinity, which times a direction of 0 is no number. Only values whose component is below
+#: 1e-27 of the largest are still on their way then.
 LARGEST = 1e30
 
 
@@ -48,7 +48,7 @@ class FGS(MinimalStep):
         return gradient.sign()
 
     def _range(self, line: Line) -> tuple[Tensor, Tensor]:
-        last = line.room().flatten(1).amax(1).double()
+        last = line.room().flatten(1).amax(1)
         return last.clamp_max(1), last
 
     def _larger(self, low: Tensor, first: Tensor, last: Tensor) -> Tensor:
@@ -74,9 +74,9 @@ class _Graded(MinimalStep):
 
     def _range(self, line: Line) -> tuple[Tensor, Tensor]:
         room, speed = line.room().flatten(1), line.direction.abs().flatten(1)
-        fastest = torch.where(room > 0, speed, 0).amax(1).double()
+        fastest = torch.where(room > 0, speed, 0).amax(1)
         # A value has gone its whole way when the step times its speed rounds to the room that it has.
-        longest = torch.where(room > 0, (room.double() - 0.5) / speed, 0).amax(1)
+        longest = torch.where(room > 0, (room - 0.5) / speed, 0).amax(1)
         movable = longest > 0
         # A little more than half a level, and than the whole way: what is divided here and multiplied there may round.
         first = torch.where(movable, (0.5 + 1e-4) / fastest, 0)
@@ -87,7 +87,7 @@ class _Graded(MinimalStep):
         return torch.where(low < first * 2**DOUBLINGS, doubled, last)
 
     def _between(self, low: Tensor, high: Tensor) -> Tensor:
-        return (low * high).sqrt()
+        return low.sqrt() * high.sqrt()  # their product may overflow
 
     def _closed(self, line: Line, low: Tensor, high: Tensor) -> Tensor:
         same = (line.at(low) == line.at(high.clamp_max(LARGEST))).flatten(1).all(1)

@@ -39,7 +39,7 @@ class Line:
 
     def at(self, step: Tensor) -> Tensor:
         """8-bit levels after a `step`, of shape (n,): a value moves by round(step · |direction|), half rounded up."""
-        moved = (self.direction.abs() * per_image(step.to(self.start), self.start) + 0.5).floor_()
+        moved = (self.direction.abs() * per_image(step, self.start) + 0.5).floor_()
         return moved.mul_(self.direction.sign()).add_(self.start).clamp_(0, WHITE)
 
     def room(self) -> Tensor:
@@ -96,7 +96,7 @@ class MinimalStep(TorchAttack):
         return start / WHITE
 
     def _search(self, line: Line, y: Tensor) -> Tensor:
-        """The smallest step found for each image, float64 of shape (n,); infinite where there is none."""
+        """The smallest step found for each image, float32 of shape (n,); infinite where there is none."""
         first, last = self._range(line)
         # The label is as it was at `low`, and has changed at `high`.
         low, high = torch.zeros_like(first), torch.full_like(first, torch.inf)
