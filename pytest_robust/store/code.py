@@ -19,6 +19,7 @@ from pytest_robust.store.fingerprint import file_fingerprint, fingerprint
 
 PACKAGE = "pytest_robust"
 _INSTALLED = tuple({Path(path).resolve() for name, path in sysconfig.get_paths().items() if name.endswith("lib")})
+_PACKAGES = {"site-packages", "dist-packages"}
 
 
 def code_fingerprint(obj: Any) -> str:
@@ -68,7 +69,9 @@ def _source(name: str) -> Path | None:
 def _is_users(name: str, path: Path) -> bool:
     if name.partition(".")[0] in sys.stdlib_module_names:
         return False
-    return not any(path.resolve().is_relative_to(folder) for folder in _INSTALLED)
+    path = path.resolve()
+    # By name as well, because an environment can stand on the packages of another one.
+    return not (_PACKAGES & set(path.parts) or any(path.is_relative_to(folder) for folder in _INSTALLED))
 
 
 def _imports(path: Path, name: str) -> Iterator[str]:

@@ -59,3 +59,18 @@ def test_partials_and_callable_objects_count_by_their_code(decide: Any, tmp_path
 def test_objects_without_source_have_a_fingerprint_too() -> None:
     assert code_fingerprint(len) == code_fingerprint(len)
     assert code_fingerprint(len) != code_fingerprint(code_fingerprint)
+
+
+def test_packages_of_another_environment_are_not_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = tmp_path / "lib" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "mine_installed.py").write_text("VALUE = 1\n")
+    (tmp_path / "mine_user.py").write_text("import mine_installed\ndecide = lambda x: mine_installed.VALUE\n")
+    monkeypatch.syspath_prepend(packages)
+    monkeypatch.syspath_prepend(tmp_path)
+    decide = importlib.import_module("mine_user").decide
+    before = code_fingerprint(decide)
+    (packages / "mine_installed.py").write_text("VALUE = 2\n")
+    assert code_fingerprint(decide) == before
+    for name in ("mine_user", "mine_installed"):
+        sys.modules.pop(name, None)
