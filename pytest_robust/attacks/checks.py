@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pytest_robust.attacks.attack import Attack
+from pytest_robust.attacks.batching import comfortable_batch
 from pytest_robust.attacks.isolation import frozen
 from pytest_robust.attacks.objectives import rejection_counts_as, runner_up
 from pytest_robust.errors import AttackError
@@ -64,14 +65,22 @@ def zero_gradient_share(surface: Classifier, x: Tensor, y: Tensor) -> float:
     Raises:
         AttackError: the gradient is NaN or infinite, or the surface cannot be differentiated.
     """
-    images = x[:GRADIENT_SAMPLE].to(surface.device).requires_grad_()
-    labels = y[:GRADIENT_SAMPLE].to(surface.device)
+    images, labels = x[:GRADIENT_SAMPLE], y[:GRADIENT_SAMPLE]
     if len(images) == 0:
         return 0.0
+    size = comfortable_batch(surface.input_shape, surface.device)
     with frozen(surface), torch.enable_grad():
-        objective = _loss(surface, images, labels).sum()
-        # None where a graph exists but does not reach the images: weights can hang on it alone.
-        gradient = torch.autograd.grad(objective, images, allow_unused=True)[0] if objective.requires_grad else None
+        batches = zip(images.split(size), labels.split(size), strict=True)
+        zero = [_is_zero(surface, batch.to(surface.device), batch_labels) for batch, batch_labels in batches]
+    return float(torch.cat(zero).float().mean())
+
+
+def _is_zero(surface: Classifier, x: Tensor, y: Tensor) -> Tensor:
+    """Whether the gradient of each image is exactly zero, bool of shape (n,)."""
+    images = x.detach().requires_grad_()
+    objective = _loss(surface, images, y.to(surface.device)).sum()
+    # None where a graph exists but does not reach the images: weights can hang on it alone.
+    gradient = torch.autograd.grad(objective, images, allow_unused=True)[0] if objective.requires_grad else None
     if gradient is None:
         raise AttackError(
             f"the surface {surface.name!r} has no gradient: some operation in it detaches; attack it with a "
@@ -79,4 +88,4 @@ def zero_gradient_share(surface: Classifier, x: Tensor, y: Tensor) -> float:
         )
     if not bool(torch.isfinite(gradient).all()):
         raise AttackError(f"the surface {surface.name!r} has NaN or infinite gradients: find what divides by zero.")
-    return float((gradient.flatten(1) == 0).all(1).float().mean())
+    return (gradient.flatten(1) == 0).all(1)

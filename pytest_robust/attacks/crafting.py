@@ -19,6 +19,7 @@ from pytest_robust.attacks.checks import check_output, zero_gradient_share
 from pytest_robust.attacks.isolation import frozen, seeded
 from pytest_robust.data.split import Split
 from pytest_robust.errors import AttackError, SettingsError
+from pytest_robust.models.batches import answer_batch
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact, ArtifactStore
@@ -26,8 +27,6 @@ from pytest_robust.store.fingerprint import fingerprint
 
 KIND = "adversarial"
 _IMPORT = re.compile(rf"^\s*(?:from|import)\s+({re.escape(__package__)}\.\w+)", re.MULTILINE)
-#: Batch size at which the surface answers first; the second time it is another one.
-BATCH = 512
 
 
 def targets_for(attack: Attack, surface: Classifier, split: Split) -> Tensor | None:
@@ -107,8 +106,9 @@ def _judge(surface: Classifier, split: Split, perturbed: Tensor) -> tuple[Tensor
 
     Asked at two batch sizes: whoever sits on the boundary is answered differently, and fools nobody reliably.
     """
-    other_batch = max(1, min(BATCH, len(split)) // 3)
-    answers = [surface.predict(perturbed, size) for size in (BATCH, other_batch)]
+    batch = answer_batch(surface.input_shape, surface.device)
+    other_batch = max(1, min(batch, len(split)) // 3)
+    answers = [surface.predict(perturbed, size) for size in (batch, other_batch)]
     fooled = [(answer != split.y) & (answer < split.num_classes) for answer in answers]
     return fooled[0] & fooled[1], answers[0] != answers[1]
 

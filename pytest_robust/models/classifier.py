@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_robust.errors import ModelError
+from pytest_robust.models.batches import answer_batch
 from pytest_robust.models.structure import all_tensors, own_fingerprint, structure_fingerprint, tensors_version
 from pytest_robust.store.fingerprint import fingerprint, tensors_fingerprint
 
@@ -117,7 +118,7 @@ class Classifier(nn.Module):
         return linear[-1]
 
     @torch.no_grad()
-    def logits_of(self, x: Tensor, batch_size: int = 512) -> Tensor:
+    def logits_of(self, x: Tensor, batch_size: int | None = None) -> Tensor:
         """Logits of many images in batches, without gradients; float32 of shape (N, num_classes), on `x`'s device.
 
         Raises:
@@ -128,17 +129,18 @@ class Classifier(nn.Module):
         return logits
 
     @torch.no_grad()
-    def features_of(self, x: Tensor, batch_size: int = 512) -> Tensor:
+    def features_of(self, x: Tensor, batch_size: int | None = None) -> Tensor:
         """Penultimate features of many images in batches, float32 of shape (N, F), on `x`'s device."""
         return self._batched(self.features, x, batch_size).float()
 
-    def predict(self, x: Tensor, batch_size: int = 512) -> Tensor:
+    def predict(self, x: Tensor, batch_size: int | None = None) -> Tensor:
         """Predicted labels, int64 of shape (N,), on `x`'s device."""
         return self.logits_of(x, batch_size).argmax(1)
 
-    def _batched(self, function: Callable[[Tensor], Tensor], x: Tensor, batch_size: int) -> Tensor:
+    def _batched(self, function: Callable[[Tensor], Tensor], x: Tensor, batch_size: int | None) -> Tensor:
+        size = answer_batch(self.input_shape, self.device) if batch_size is None else batch_size
         # No images are one empty batch, so that what comes back has the right width.
-        batches = torch.split(x, batch_size) if len(x) else (x,)
+        batches = torch.split(x, size) if len(x) else (x,)
         return torch.cat([function(batch.to(self.device)).to(x.device) for batch in batches])
 
     @property
