@@ -65,6 +65,7 @@ class Confidence(Defense):
             },
             device=bench.device,
             fingerprint=fingerprint([self.parameters, source_fingerprint(type(self)), network.fingerprint]),
+            fitted_on=held_out,
         )
 
 

@@ -15,8 +15,8 @@ from pytest_robust.evaluation.rate import Rate
 #: The share of images that a weaker attack may win where the examined one does not; the interval must lie above it, so
 #: that one image in a hundred does not decide (ours). Of noise none may.
 MOST_SINGLE, MOST_NOISE = 0.005, 0.0
-#: Black box: AutoAttack allows 0.2 % (check_square_sr), but beside several attacks; one start of PGD leaves 0.5 to
-#: 1.5 % to Square on networks that mask nothing (measured on held-out training images of the digits).
+#: Black box: AutoAttack allows 0.2 % (check_square_sr), but beside several attacks; one start of PGD leaves up to
+#: 1.5 % to Square on networks that mask nothing (200 held-out training images of the digits, six networks).
 MOST_BLACK_BOX = 0.01
 #: Queries of the black-box rival for each image (ours; its authors take 5,000 and more).
 QUERIES = 300

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from pytest_robust.bench.bench import Bench
 from pytest_robust.diagnosis.binarization import _fitted
 from pytest_robust.diagnosis.budgets import on_the_edge, with_budget
 from pytest_robust.diagnosis.optimisation import progress_of
+from pytest_robust.diagnosis.probes import PROBES
 
 SIZES = {math.inf: lambda d: d.abs().amax(1), 2.0: lambda d: d.norm(dim=1), 1.0: lambda d: d.abs().sum(1)}
 
@@ -50,3 +53,9 @@ def test_steps_grow_with_the_budget(bench: Bench) -> None:
     assert dict(pgd.params)["eps_step"] == pytest.approx(0.03)
     square = with_budget(bench.attack_named("square"), 0.3)
     assert square.eps == 0.3
+
+
+def test_the_page_lists_the_checks_in_order_with_their_severity() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)`(?: †)? \| (error|warning)", page, flags=re.MULTILINE)
+    assert rows == [(probe.name, str(probe.severity)) for probe in PROBES]
