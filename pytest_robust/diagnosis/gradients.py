@@ -19,8 +19,6 @@ from pytest_robust.errors import AttackError
 
 #: From logits (n, K) and labels (n,) to a value per image that an attack raises.
 Loss = Callable[[Tensor, Tensor], Tensor]
-#: Images in one backward pass.
-BATCH = 64
 #: Half of the side of the cube in which predictions are looked at, and how many points of it (Pintor et al. 2022).
 RADIUS, POINTS = 4 / 255, 100
 #: How much the loss may change there, on average (ours; the paper reports the value and sets no limit).
@@ -53,8 +51,8 @@ def input_gradient(subject: Subject, x: Tensor, y: Tensor, loss: Loss) -> Tensor
     Raises:
         NotApplicable: the surface cannot be differentiated.
     """
-    parts = []
-    for images, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
+    parts, size = [], subject.batch
+    for images, labels in zip(x.split(size), y.split(size), strict=True):
         at = images.to(subject.surface.device).requires_grad_()
         with torch.enable_grad():
             total = values_of(subject, at, labels.to(at.device), loss).sum()
@@ -155,11 +153,11 @@ def unstable_predictions(subject: Subject) -> Finding:
 
 def values(subject: Subject, x: Tensor, y: Tensor) -> Tensor:
     """The margin loss of each image, without gradients, on the CPU."""
-    device = subject.surface.device
+    device, size = subject.surface.device, subject.batch
     with torch.no_grad():
         parts = [
             values_of(subject, images.to(device), labels.to(device), margin_loss).cpu()
-            for images, labels in zip(x.split(BATCH), y.split(BATCH), strict=True)
+            for images, labels in zip(x.split(size), y.split(size), strict=True)
         ]
     return torch.cat(parts)
 

@@ -16,7 +16,7 @@ from pytest_robust.diagnosis.subject import Subject
 from pytest_robust.errors import ModelError
 from pytest_robust.models.classifier import check_logits
 
-#: Images that pass through the model here.
+#: Images that pass through the model here, in one batch; fewer where they are large.
 IMAGES = 64
 #: Forward passes that are compared, and by how much normalised logits may differ (AutoAttack's check_randomized).
 PASSES, MOST_CHANGE = 5, 1e-4
@@ -28,7 +28,7 @@ ALONE = 16
 
 def logits_not_probs(subject: Subject) -> Finding:
     """Whether outputs are finite logits, one per class, and no probabilities."""
-    x = subject.split.x[:IMAGES]
+    x = subject.split.x[: min(IMAGES, subject.batch)]
     with subject.undisturbed():
         outputs = subject.outputs(x).float()
     try:
@@ -40,7 +40,7 @@ def logits_not_probs(subject: Subject) -> Finding:
 
 def deterministic_forward(subject: Subject) -> Finding:
     """Whether passes of the same batch give the same outputs."""
-    x = subject.split.x[:IMAGES]
+    x = subject.split.x[: min(IMAGES, subject.batch)]
     with subject.undisturbed():
         passes = torch.stack([subject.outputs(x).float() for _ in range(PASSES)])
     directions = passes / passes.norm(dim=2, keepdim=True).clamp_min(1e-10)
@@ -60,7 +60,7 @@ def deterministic_forward(subject: Subject) -> Finding:
 
 def batch_invariance(subject: Subject) -> Finding:
     """Whether an image's logits are the same alone, in a batch, and in a shuffled batch."""
-    x = subject.split.x[:IMAGES]
+    x = subject.split.x[: min(IMAGES, subject.batch)]
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(subject.seed))
     with subject.undisturbed():
         whole, again = subject.outputs(x), subject.outputs(x)

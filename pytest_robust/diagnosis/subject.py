@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
+from pytest_robust.attacks.batching import comfortable_batch
 from pytest_robust.attacks.crafting import attack_key
 from pytest_robust.attacks.isolation import frozen, seeded
 from pytest_robust.bench.bench import Bench
@@ -53,6 +54,11 @@ class Subject:
     def seed(self) -> int:
         """The run's."""
         return self.bench.settings.seed
+
+    @property
+    def batch(self) -> int:
+        """How many images the surface takes at once without filling the machine."""
+        return comfortable_batch(self.surface.input_shape, self.surface.device)
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
