@@ -9,6 +9,7 @@ import pytest
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.families import DEFAULTS, family_title
 from pytest_robust.claims.paper import Paper
+from pytest_robust.data.streamed import StreamedDataset
 from pytest_robust.harness.selection import subject_of
 from pytest_robust.harness.verdicts import ClaimFailed
 
@@ -36,6 +37,17 @@ def contradicted(request: pytest.FixtureRequest) -> None:
     if reason is not None:
         # Only a failed claim is expected: missing data, a bug or an attack that did not work must not pass for one.
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True, raises=ClaimFailed))
+
+
+@pytest.fixture(autouse=True)
+def trainable(request: pytest.FixtureRequest) -> None:
+    """Skip a paper that trains networks where there are test images only; undefended families may be pretrained."""
+    subject = subject_of(request.node)
+    if not subject.paper or subject.defense == ("none",):
+        return
+    bench: Bench = request.getfixturevalue("robust_bench")
+    if isinstance(bench.dataset, StreamedDataset):
+        pytest.skip(f"trains networks, and {bench.dataset.name} has test images only")
 
 
 @pytest.fixture
