@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ Target = Literal["least_likely", "most_likely"] | str
 
 #: ART's names of norms.
 NORMS: Mapping[str, Norm] = {"inf": "linf", "2": "l2", "1": "l1"}
+#: Parameters that count something, and their least value.
+WHOLE: Mapping[str, int] = {"max_iter": 1, "num_random_init": 0, "batch_size": 1, "seed": 0, "nb_grads": 1}
 AFTER_LABEL = re.compile(r"label\+([1-9]\d*)")
 #: Parameters that say how an attack is run and not what it does; `Attack.title` leaves them out.
 HOUSEKEEPING = frozenset({"batch_size", "verbose", "summary_writer", "seed"})
@@ -180,12 +183,16 @@ class Attack:
         return NORMS[name]
 
     def check(self) -> None:
-        """Raise SettingsError for a budget that images in [0, 1] cannot have."""
-        for name in ("eps", "eps_step", "max_iter"):
-            value = self.params.get(name)
-            if isinstance(value, (str, bool)):
+        """Raise SettingsError for a number that is none, or a budget that images in [0, 1] cannot have."""
+        given = {name: self.params[name] for name in ("eps", "eps_step", *WHOLE) if self.params.get(name) is not None}
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, Real):
                 raise SettingsError(
                     f"the attack {self.name!r} has {name}={value!r}; write a number, 8/255 and not '8/255'."
+                )
+            if name in WHOLE and (value != int(value) or value < WHOLE[name] or isinstance(value, float)):
+                raise SettingsError(
+                    f"the attack {self.name!r} has {name}={value!r}; it is a whole number from {WHOLE[name]}."
                 )
         if self.eps is None:
             return

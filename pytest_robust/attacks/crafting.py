@@ -23,6 +23,7 @@ from pytest_robust.models.batches import answer_batch
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact, ArtifactStore
+from pytest_robust.store.code import module_fingerprint
 from pytest_robust.store.fingerprint import fingerprint
 
 KIND = "adversarial"
@@ -167,7 +168,8 @@ def _import_paths(attack: Attack) -> list[str]:
 def _code(module: str) -> list[str]:
     """What the attack's code is: its module and this package's attack modules that it or the crafting imports.
 
-    ART's own modules count by ART's version. An edit to one attack does not craft another's images again.
+    ART's own modules count by ART's version. An edit to one attack does not craft another's images again. Of an attack
+    from elsewhere, the user's own modules that it imports count as well.
     """
     pending = [__name__, *([] if module.partition(".")[0] == "art" else [module])]
     texts: dict[str, str] = {}
@@ -176,7 +178,9 @@ def _code(module: str) -> list[str]:
         if name not in texts:
             texts[name] = _source(name).read_text(encoding="utf-8")
             pending += [found for found in _IMPORT.findall(texts[name]) if found not in texts]
-    return [fingerprint([name, texts[name]]) for name in sorted(texts)]
+    code = [fingerprint([name, texts[name]]) for name in sorted(texts)]
+    elsewhere = module.partition(".")[0] not in ("art", __package__.partition(".")[0])
+    return [*code, module_fingerprint(module)] if elsewhere else code
 
 
 def _source(module: str) -> Path:

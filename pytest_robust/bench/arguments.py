@@ -41,6 +41,7 @@ def check_attack_object(attack: object) -> None:
             f"an attack is a registered name or a pytest_robust.Attack, not a {type(attack).__name__}: for one of "
             "ART's classes write 'art:NAME', with parameters bench.attack_named('art:NAME', eps=0.1)."
         )
+    attack.check()
     step, steps = attack.params.get("eps_step"), attack.params.get("max_iter")
     # Whoever raises the budget alone would see the old budget's figures under the new one's name.
     if attack.eps and step and steps and 0 < step * steps < attack.eps * (1 - 1e-6):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 
 from pytest_robust.errors import ModelError
 from pytest_robust.gate.named import told
-from pytest_robust.store.fingerprint import file_fingerprint
+from pytest_robust.store.fingerprint import file_fingerprint, fingerprint
 
 KINDS = "a TorchScript file, a torch.export file (.pt2) or an ONNX file (.onnx)"
 #: Arguments of the operators of an exported program that say "training", by position.
 _TRAINING = {"aten.dropout.default": 2, "aten.batch_norm.default": 5}
+#: Where an ONNX file names a file of weights: the key "location" of a protobuf message, then the length of the name.
+_LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f])", re.DOTALL)
 
 
 class FromFile(nn.Module):
@@ -150,7 +153,16 @@ def _onnx(path: Path) -> FromFile:
         )
     batch = inputs[0].shape[0] if inputs[0].shape else None
     network = OnnxNetwork(session, inputs[0].name)
-    return FromFile(network, file_fingerprint(path), batch if isinstance(batch, int) else None)
+    return FromFile(network, _onnx_fingerprint(path), batch if isinstance(batch, int) else None)
+
+
+def _onnx_fingerprint(path: Path) -> str:
+    """Of the file, and of those that hold its weights outside it (ONNX: external data)."""
+    content = path.read_bytes()
+    starts = ((found.end(), found[1][0]) for found in _LOCATION.finditer(content))
+    names = {content[start : start + length].decode(errors="replace") for start, length in starts}
+    outside = [path.parent / name for name in sorted(names)]
+    return fingerprint([file_fingerprint(file) for file in (path, *outside) if file.is_file()])
 
 
 def _one_output(output: Any) -> Tensor:

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_robust.store.fingerprint import fingerprint, source_fingerprint, tensors_fingerprint
+from pytest_robust.store.code import users_code_fingerprint
+from pytest_robust.store.fingerprint import fingerprint, tensors_fingerprint
 
 _OWN = frozenset(vars(nn.Module())) | {"training"}
 
@@ -37,15 +38,17 @@ def tensors_version(tensors: dict[str, Tensor]) -> tuple[tuple[int, int, int], .
 
     The sums see what is written through `.data`, of which torch's versions know nothing.
     """
-    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version, _sum_of_bits(t)) for t in tensors.values())
+    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version, _checksum(t)) for t in tensors.values())
 
 
-def _sum_of_bits(tensor: Tensor) -> int:
+def _checksum(tensor: Tensor) -> int:
+    """Sum of the bits, each element's times an odd number of its own: a permutation changes it as well."""
     sizes = {2: torch.int16, 4: torch.int32, 8: torch.int64}
     flat = tensor.detach().contiguous().flatten()
     if flat.is_complex():
         flat = torch.view_as_real(flat).flatten()
-    return int(flat.view(sizes.get(flat.element_size(), torch.uint8)).sum(dtype=torch.int64))
+    bits = flat.view(sizes.get(flat.element_size(), torch.uint8)).long()
+    return int((bits * torch.arange(1, 2 * len(bits), 2, device=bits.device)).sum())
 
 
 def own_fingerprint(module: nn.Module, *, apart: frozenset[str]) -> str:
@@ -56,8 +59,9 @@ def own_fingerprint(module: nn.Module, *, apart: frozenset[str]) -> str:
 
 def _module(module: nn.Module) -> list[Any]:
     kind = type(module)
-    # torch's own code counts by torch's version, which is in the keys.
-    code = "" if kind.__module__.startswith("torch.nn.") else source_fingerprint(kind)
+    # torch's own code counts by torch's version, which is in the keys; a base class may stand in another file.
+    bases = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.nn.", "builtins"))]
+    code = [users_code_fingerprint(base) for base in bases]
     attributes = {name: _value(value) for name, value in vars(module).items() if _counts(kind, name)}
     hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
     return [f"{kind.__module__}.{kind.__qualname__}", code, attributes, [_value(hook) for hook in hooks]]
@@ -86,7 +90,7 @@ def _value(value: Any, seen: frozenset[int] = frozenset()) -> str:
     if isinstance(value, FunctionType):
         return _function(value, seen)
     kind = value if isinstance(value, type) else type(value)
-    return fingerprint([f"{kind.__module__}.{kind.__qualname__}", source_fingerprint(kind)])
+    return fingerprint([f"{kind.__module__}.{kind.__qualname__}", users_code_fingerprint(kind)])
 
 
 def _function(function: FunctionType, seen: frozenset[int]) -> str:
@@ -100,7 +104,7 @@ def _function(function: FunctionType, seen: frozenset[int]) -> str:
     defaults = [_value(value, seen) for value in function.__defaults__ or ()]
     used = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
     found = {name: _value(value, seen) for name, value in sorted(used.items()) if not isinstance(value, ModuleType)}
-    return fingerprint([function.__qualname__, source_fingerprint(function), held, defaults, found])
+    return fingerprint([function.__qualname__, users_code_fingerprint(function), held, defaults, found])
 
 
 def _names(code: CodeType) -> set[str]:

@@ -28,20 +28,34 @@ def code_fingerprint(obj: Any) -> str:
     Imports are read from the source, those inside functions included; nothing is imported for it but the packages in
     which a module lies. An object without a source file counts by its name.
     """
+    return fingerprint([users_code_fingerprint(obj), _own()])
+
+
+def users_code_fingerprint(obj: Any) -> str:
+    """As `code_fingerprint`, but of this package only the file that defines `obj`, if it does.
+
+    Of an installed package likewise: what else is in it counts by its version.
+    """
     while isinstance(obj, functools.partial):
         obj = obj.func
-    start = getattr(obj, "__module__", None) or type(obj).__module__
+    return module_fingerprint(getattr(obj, "__module__", None) or type(obj).__module__)
+
+
+def module_fingerprint(start: str) -> str:
+    """As `users_code_fingerprint`, of a module by name; it need not have been imported."""
     pending, seen, files = [start], set(), []
     while pending:
         name = pending.pop()
-        if name in seen or name.partition(".")[0] == PACKAGE:
+        if name in seen:
             continue
         seen.add(name)
         path = _source(name)
-        if path is not None and (name == start or _is_users(name, path)):
-            files.append(path)
+        if path is None or not (name == start or _is_users(name, path)):
+            continue
+        files.append(path)
+        if _is_users(name, path):
             pending += _imports(path, name)
-    return fingerprint([start, sorted(file_fingerprint(path) for path in files), _own()])
+    return fingerprint([start, sorted(file_fingerprint(path) for path in files)])
 
 
 def _own() -> list[str]:
@@ -67,7 +81,7 @@ def _source(name: str) -> Path | None:
 
 
 def _is_users(name: str, path: Path) -> bool:
-    if name.partition(".")[0] in sys.stdlib_module_names:
+    if name.partition(".")[0] in {PACKAGE, *sys.stdlib_module_names}:
         return False
     path = path.resolve()
     # By name as well, because an environment can stand on the packages of another one.

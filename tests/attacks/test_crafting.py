@@ -168,11 +168,13 @@ def test_the_key_follows_the_source_of_a_strangers_attack(tmp_path, monkeypatch,
     attack = Attack(name="stranger", implementation="strangers_attack:Theirs", reference="a test")
     keys = []
     wrapping = Attack("search", "pytest_robust.attacks.pgd:PGD", {"attack": "strangers_attack:Theirs"})
-    for text in ("VERSION = 1", "VERSION = 2"):
-        module.write_text(text)
+    helper = tmp_path / "strangers_helper.py"
+    helper.write_text("STRENGTH = 0")
+    for path, text in ((module, "VERSION = 1"), (module, "import strangers_helper"), (helper, "STRENGTH = 1")):
+        path.write_text(text)
         crafting._code.cache_clear()
         keys += [attack_key(chosen, toy, toy_images, 0) for chosen in (attack, wrapping)]
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == 6
     assert "strangers_attack" not in sys.modules
     with pytest.raises(AttackError, match="nowhere_to_be_found"):
         attack_key(Attack(name="lost", implementation="nowhere_to_be_found:X"), toy, toy_images, 0)

@@ -18,7 +18,7 @@ from pytest_robust.bench.settings import Settings
 from pytest_robust.catalogue import Registries
 from pytest_robust.claims.paper import Paper
 from pytest_robust.data.split import Split
-from pytest_robust.errors import AttackError, ClaimError, DefenseError, RobustError, SettingsError
+from pytest_robust.errors import ClaimError, DefenseError, RobustError, SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.threats.defended import Defended, network_alone
 
@@ -53,6 +53,10 @@ def images(*shape: int) -> Split:
     return Split(torch.rand(4, *shape), torch.arange(4), 10, "some")
 
 
+def attacked(**params: Any) -> Callable[[Bench], Any]:
+    return lambda b: b.attack(linear(), b.attack_named("pgd", **params), images(1, 8, 8))
+
+
 @pytest.mark.parametrize(
     ("mistake", "error", "sentence"),
     [
@@ -61,13 +65,14 @@ def images(*shape: int) -> Split:
         (lambda b: b.defend(Sound), DefenseError, "object of a class derived from pytest_robust.Defense"),
         (lambda b: b.evaluate(linear(), images(1, 28, 28)), DefenseError, r"images of shape \(1, 28, 28\)"),
         (lambda b: b.evaluate(linear(), images(3, 8, 8)), DefenseError, r"images of shape \(3, 8, 8\)"),
-        (
-            lambda b: b.attack(linear(), b.attack_named("pgd", batch_size=2.5), images(1, 8, 8)),
-            AttackError,
-            "batch_size must be a whole number from 1, not 2.5",
-        ),
+        (attacked(batch_size=2.5), SettingsError, "batch_size=2.5; it is a whole number from 1"),
+        (attacked(batch_size=0), SettingsError, "batch_size=0; it is a whole number from 1"),
+        (attacked(num_random_init=1.5), SettingsError, "num_random_init=1.5; it is a whole number from 0"),
+        (attacked(max_iter=[1]), SettingsError, r"max_iter=\[1\]; write a number"),
+        (attacked(eps_step=[1]), SettingsError, r"eps_step=\[1\]; write a number"),
     ],
-    ids=["no dataclass", "no name", "a class", "another size", "other channels", "half an image"],
+    ids=["no dataclass", "no name", "a class", "another size", "other channels"]
+    + ["half an image", "no image", "half a start", "steps in a list", "step in a list"],
 )
 def test_the_bench_says_what_is_wrong(
     mistake: Callable[[Bench], Any], error: type[RobustError], sentence: str, tmp_path: Path

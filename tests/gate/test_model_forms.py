@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
 from pytest_robust.data.split import Split
 from pytest_robust.errors import ModelError, SettingsError
+from pytest_robust.gate.model_files import load_model_file
 from pytest_robust.models.classifier import Classifier
 
 BUDGET = 16 / 255
@@ -262,3 +264,23 @@ def test_the_images_of_a_split_are_not_changed(robust, toy, images: Split):
     before = images.x.clone()
     robust.evaluate(toy, images, "pgd", eps=BUDGET)
     assert torch.equal(images.x, before)
+
+
+def test_weights_outside_an_onnx_file_count(tmp_path):
+    path = tmp_path / "model.onnx"
+
+    def digest(scale: float) -> str:
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.fill_(scale)
+        save_onnx(network, path)
+        kept = onnx.load(path)
+        (tmp_path / "weights.bin").unlink(missing_ok=True)
+        onnx.save_model(kept, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+        return load_model_file(path, torch.device("cpu")).digest
+
+    one, content = digest(1.0), path.read_bytes()
+    assert digest(2.0) != one
+    assert path.read_bytes() == content  # so that nothing but the file beside it tells them apart
+    assert digest(1.0) == one

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import math
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,3 +122,38 @@ def test_whatever_changes_the_answer_changes_the_fingerprint(one: Classifier, ot
 
 def test_the_name_does_not_count() -> None:
     assert classifier(linear(), name="a").fingerprint == classifier(linear(), name="b").fingerprint
+
+
+HELPED = """
+from mine_helping import Base, changed
+
+class Helped(Base):
+    def forward(self, x):
+        return changed(super().forward(x))
+"""
+HELPER = "from torch import nn\n\ndef changed(x):\n    return x * {factor}\n\nclass Base(nn.Linear):\n    pass\n"
+
+
+def test_an_edit_to_a_module_that_the_network_imports_changes_the_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_helping.py").write_text(HELPER.format(factor=1))
+    (tmp_path / "mine_helped.py").write_text(HELPED)
+    monkeypatch.syspath_prepend(tmp_path)
+    helped = importlib.import_module("mine_helped").Helped
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), helped(math.prod(SHAPE), 3))
+    before = classifier(network).fingerprint
+    assert classifier(network).fingerprint == before
+    (tmp_path / "mine_helping.py").write_text(HELPER.format(factor=0))
+    assert classifier(network).fingerprint != before
+    for name in ("mine_helped", "mine_helping"):
+        sys.modules.pop(name, None)
+
+
+def test_weights_that_change_places_through_data_change_the_fingerprint() -> None:
+    model = classifier(linear())
+    before = model.fingerprint
+    weight = model.network[1].weight
+    weight.data.copy_(weight.data.roll(1, 0).clone())
+    assert model.fingerprint != before
