@@ -180,7 +180,8 @@ class SequentialTest:
     @property
     def verdict(self) -> SequentialVerdict:
         """The verdict so far."""
-        return SequentialVerdict(self.rate, self._decided or self.rule(self.rate, self.threshold), self.looks)
+        judgement = self.rule(self.rate, self.threshold) if self._decided is None else self._decided
+        return SequentialVerdict(self.rate, judgement, self.looks)
 
     def update(self, batch: Tensor) -> bool:
         """Count a batch, bool of shape (N,); True once the verdict is certain.

@@ -24,10 +24,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict and the sentence that explains it."""
+    """A verdict and the sentence that explains it; true if it holds, so that it can be asserted as it is."""
 
     verdict: Verdict
     reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.verdict is Verdict.HOLDS
 
 
 class Interval(Protocol):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from pytest_robust.evaluation.rate import MeanRate, Rate
-from pytest_robust.evaluation.verdict import Verdict, above, at_least, at_most
+from pytest_robust.evaluation.verdict import Judgement, Verdict, above, at_least, at_most
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,8 @@ def test_on_the_threshold_no_number_of_images_tells() -> None:
 def test_mean_of_perfect_small_samples_is_still_uncertain() -> None:
     assert at_most(MeanRate([Rate(0, 40)] * 5), 0.05).verdict is Verdict.INCONCLUSIVE
     assert at_most(MeanRate([Rate(0, 5000)] * 5), 0.05).verdict is Verdict.HOLDS
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_judgement_is_true_only_if_it_holds(verdict: Verdict) -> None:
+    assert bool(Judgement(verdict)) == (verdict is Verdict.HOLDS)

@@ -137,6 +137,18 @@ def test_expected(robust): assert robust.evaluate(untrained(), DATA).accuracy > 
     )
 
 
+def test_a_verdict_can_be_asserted_as_it_is(release):
+    tests = """
+def test_met(robust): assert robust.evaluate(MODEL, DATA).at_least(0.8)
+def test_not_met(robust): assert robust.evaluate(MODEL, DATA).at_least(0.999)
+def test_not_kept_below(robust): assert robust.evaluate(MODEL, DATA).at_most(0.2)
+def test_met_by_figures_that_are_no_evidence(robust): assert robust.evaluate(untrained(), DATA).at_most(0.9)
+"""
+    result = release(tests)
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines(["E*Judgement(verdict=<Verdict.INCONCLUSIVE*", "E*Verdict.UNRELIABLE*"])
+
+
 def test_models_and_data_are_found_from_the_rootdir(release, pytester):
     pytester.makepyfile(
         own_release="from pytest_robust.attacks.common_checks import toy_classifier, toy_split\n"
