@@ -14,7 +14,7 @@ from pytest_robust.diagnosis.check import Finding, NotApplicable
 from pytest_robust.diagnosis.gradients import input_gradient, margin_loss
 from pytest_robust.diagnosis.subject import Subject
 from pytest_robust.errors import ModelError
-from pytest_robust.models.classifier import check_logits
+from pytest_robust.models.classifier import check_logits, look_like_probabilities
 
 #: Images that pass through the model here, in one batch; fewer where they are large.
 IMAGES = 64
@@ -35,6 +35,13 @@ def logits_not_probs(subject: Subject) -> Finding:
         check_logits(outputs, len(x), subject.surface.num_classes, subject.surface.name)
     except ModelError as error:
         return Finding(True, f"{str(error)[0].upper()}{str(error)[1:]}", len(x))
+    low, high = (float(end) for end in torch.aminmax(outputs))
+    if look_like_probabilities(low, high, len(x)):
+        sentence = (
+            f"All outputs for {len(x)} images lie in [0, 1], from {low:.3g} to {high:.3g}: they look like "
+            "probabilities (a sigmoid?), behind which gradients vanish and attacks look weak; give logits."
+        )
+        return Finding(True, sentence, len(x))
     return Finding(False, f"Outputs are logits on {len(x)} images.", len(x))
 
 

@@ -1,9 +1,10 @@
-"""Signs in the clean accuracy that the model and the images do not belong together, so that no figure is evidence."""
+"""Signs in a model's answers to the clean images that no figure is evidence: it guesses, or gives no logits."""
 
 from __future__ import annotations
 
 from pytest_robust.data.split import Split
 from pytest_robust.evaluation.rate import Rate
+from pytest_robust.models.classifier import look_like_probabilities
 
 
 def clean_checks(clean: Rate, split: Split, normalised: bool) -> tuple[str, ...]:
@@ -24,3 +25,13 @@ def clean_checks(clean: Rate, split: Split, normalised: bool) -> tuple[str, ...]
         "that weights were loaded",
     ]
     return (f"the clean accuracy {clean} is no better than guessing ({guessing:.3f}): check {', '.join(causes)}",)
+
+
+def output_checks(lowest: float, highest: float, n: int) -> tuple[str, ...]:
+    """What speaks against outputs for `n` images that run from `lowest` to `highest`, a sentence each."""
+    if not look_like_probabilities(lowest, highest, n):
+        return ()
+    return (
+        f"all outputs lie in [0, 1] (from {lowest:.3g} to {highest:.3g} on {n} images) and look like probabilities "
+        "(a sigmoid?), behind which gradients vanish and attacks look weak: give logits",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 from pytest_robust.data.dataset import Dataset
 from pytest_robust.data.image_folder import UNDECODABLE, ImageFolder
 from pytest_robust.data.split import INTEGERS, Split
-from pytest_robust.errors import DataError, MissingDataError, RobustError
+from pytest_robust.errors import DataError, RobustError
 from pytest_robust.gate.named import is_named, made_by, told
 
 #: Images of a folder that are decoded together.
@@ -79,10 +80,17 @@ def _named(data: str | Path, root: Path) -> Split:
         return replace(split_of(made, root), name=data)
     folder = root / Path(data).expanduser()
     if not folder.is_dir():
-        raise MissingDataError(f"there is no folder of images {folder}: give {FORMS}.")
+        near = difflib.get_close_matches(folder.name, _names(folder.parent), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"give {FORMS}."
+        # Not missing data, for which a test is skipped: that is for data sets that have to be fetched.
+        raise DataError(f"there is no folder of images {folder}: {hint}")
     listed = ImageFolder.open(folder)
     found = _split(_cat(_decoded(listed.files), torch.stack, folder.name), listed.y, folder.name)
     return replace(found, num_classes=listed.num_classes)
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def _decoded(files: Sequence[Path]) -> list[Tensor]:

@@ -22,10 +22,9 @@ from pytest_robust.data.split import Split
 from pytest_robust.diagnosis.diagnose import IMAGES, diagnose
 from pytest_robust.diagnosis.diagnosis import Diagnosis
 from pytest_robust.errors import SettingsError, TrainModeWarning, UnreliableEvaluationWarning
-from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.evaluation.rate import CONFIDENCE
 from pytest_robust.gate.attacks import attack_of, check_can_attack
-from pytest_robust.gate.checks import clean_checks
+from pytest_robust.gate.checks import clean_checks, output_checks
 from pytest_robust.gate.data import split_of
 from pytest_robust.gate.model_files import FromFile
 from pytest_robust.gate.models import Channels, check_classes, classifier_of, load_model
@@ -143,7 +142,7 @@ class Robust:
         extra = {name: value for name, (value, usual) in changed.items() if not _is(value, usual)}
         line = reproducing(model, data, chosen, settings, extra)
         normalised = bool(extra.keys() & {"mean", "std"})
-        found = _checks(measured.clean, measured.attacked, split, defended.name, normalised=normalised)
+        found = _checks(measured, normalised=normalised)
         return replace(measured, reproduce=line, found=found, confidence=confidence)
 
     def _measured(self, defended: Defended, split: Split, chosen: Attack | None) -> Result:
@@ -152,11 +151,12 @@ class Robust:
         if chosen is not None:
             check_can_attack(chosen, surface)
         clean = self.bench.evaluate(defended, split)
-        margins, adversarial, attacked = self._margins(surface, split), None, None
+        answers, adversarial, attacked = self._answers(surface, split), None, None
+        margins, (lowest, highest) = answers["margin"], answers["ends"].tolist()
         if chosen is not None:
             adversarial = self.bench.attack(surface, chosen, split)
             attacked = self.bench.evaluate(defended, adversarial)
-            margins = torch.minimum(margins, self._margins(surface, adversarial))
+            margins = torch.minimum(margins, self._answers(surface, adversarial)["margin"])
         return Result(
             model=defended.name,
             data=split,
@@ -167,6 +167,7 @@ class Robust:
             margins=margins,
             seed=self.bench.settings.seed,
             device=str(defended.device),
+            found=output_checks(lowest, highest, len(split)),
             told=self._told,
         )
 
@@ -261,17 +262,22 @@ class Robust:
             known = self._resized[split] = replace(split, num_classes=num_classes)
         return known
 
-    def _margins(self, surface: Classifier, images: Split | AdversarialSet) -> Tensor:
-        """How far each label's logit is above the largest other one, float32 of shape (N,); kept in the store."""
+    def _answers(self, surface: Classifier, images: Split | AdversarialSet) -> dict[str, Tensor]:
+        """What the surface's outputs come to; kept in the store.
+
+        "margin" is how far each label's logit is above the largest other one, float32 of shape (N,); "ends" are the
+        lowest and the highest output, float32 of shape (2,).
+        """
 
         def build() -> Artifact:
             with suitable_threads(surface.input_shape, surface.device):
                 logits = surface.logits_of(images.x)
             understood = rejection_counts_as(logits, images.y) if surface.rejects else logits
-            return Artifact({"margin": margin(understood, images.y).float()}, {"surface": surface.name})
+            tensors = {"margin": margin(understood, images.y).float(), "ends": torch.stack(logits.aminmax()).float()}
+            return Artifact(tensors, {"surface": surface.name})
 
-        key = fingerprint(["margin", 1, surface.fingerprint, images.fingerprint])
-        return self.bench.store.get_or_build("margin", key, build)[0].tensors["margin"]
+        key = fingerprint(["margin", 2, surface.fingerprint, images.fingerprint])
+        return self.bench.store.get_or_build("margin", key, build)[0].tensors
 
 
 @contextmanager
@@ -292,13 +298,13 @@ def _in_eval_mode(model: Any) -> Iterator[None]:
         yield
 
 
-def _checks(
-    clean: Evaluation, attacked: Evaluation | None, split: Split, name: str, *, normalised: bool
-) -> tuple[str, ...]:
-    own = clean_checks(clean.accuracy, split, normalised)
+def _checks(measured: Result, *, normalised: bool) -> tuple[str, ...]:
+    """All signs that the result is no evidence; warns of those that the attack has not warned of."""
+    own = clean_checks(measured.clean.accuracy, measured.data, normalised) + measured.found
     if own:
-        warnings.warn(UnreliableEvaluationWarning(f"{name} on {split.name}: {'; '.join(own)}."), stacklevel=3)
-    return own + (() if attacked is None else attacked.checks)
+        where = f"{measured.model} on {measured.data.name}"
+        warnings.warn(UnreliableEvaluationWarning(f"{where}: {'; '.join(own)}."), stacklevel=3)
+    return own + (() if measured.attacked is None else measured.attacked.checks)
 
 
 def _title(model: object) -> str:

@@ -19,6 +19,9 @@ from pytest_robust.store.fingerprint import fingerprint, tensors_fingerprint
 _Hashed = tuple[tuple[tuple[int, int, int], ...], dict[str, Tensor], str]
 _hashed: WeakKeyDictionary[nn.Module, _Hashed] = WeakKeyDictionary()
 
+#: From so many images on, outputs that all lie in [0, 1] are no chance (ours): half a logit's values are negative.
+TELLING = 10
+
 
 class Classifier(nn.Module):
     """A network with its normalisation, from images in [0, 1] to logits.
@@ -193,3 +196,11 @@ def check_logits(logits: Tensor, n: int, num_classes: int, name: str) -> None:
             f"{name} gives probabilities (every output in [0, 1], every row sums to 1), but logits are expected: "
             "leave its softmax out, because gradients vanish behind it and attacks look weak."
         )
+
+
+def look_like_probabilities(lowest: float, highest: float, n: int) -> bool:
+    """Whether the outputs for `n` images, from `lowest` to `highest`, are rather a sigmoid's than logits.
+
+    Rows that sum to 1 are a softmax's, which `check_logits` refuses; of a sigmoid's it cannot be certain.
+    """
+    return n >= TELLING and lowest >= 0.0 and highest <= 1.0

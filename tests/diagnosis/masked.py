@@ -72,6 +72,13 @@ class Softmax(Around):
         return logits.softmax(1)
 
 
+class Sigmoid(Around):
+    """A probability per class, which need not sum to one."""
+
+    def behind(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+
 class Shattered(Around):
     """A ripple too fine to change an answer much, and with a gradient that is nothing else."""
 

@@ -26,6 +26,7 @@ BROKEN = Attack("broken", "masked:Leaves", {"eps": 0.1}, reference="none")
     ("kind", "check", "says"),
     [
         (m.Softmax, "logits_not_probs", "gives probabilities"),
+        (m.Sigmoid, "logits_not_probs", "(a sigmoid?)"),
         (m.Noisy, "deterministic_forward", "the model is random"),
         (m.Noisy, "iterative_beats_single", "A single step"),
         (m.LooksAtTheBatch, "batch_invariance", "looks at the whole batch"),

@@ -19,6 +19,7 @@ from pytest_robust.errors import (
     UnknownNameError,
     UnreliableEvaluationWarning,
 )  # fmt: skip
+from pytest_robust.evaluation.verdict import Verdict
 
 NOTHING = torch.zeros(0, dtype=torch.int64)
 
@@ -136,6 +137,20 @@ def test_logits_that_are_nan(robust, toy, images, where):
         ModelError, r".*model gives NaN or infinite logits for 1 of \d+ images: check its weights and inputs\."
     ):
         robust.evaluate(model, images)
+
+
+def test_sigmoids_in_the_place_of_logits(robust, toy, images):
+    with pytest.warns(UnreliableEvaluationWarning, match=r"all outputs lie in \[0, 1\].*sigmoid.*give logits"):
+        found = robust.evaluate(lambda x: toy(x).sigmoid(), images, "pgd", eps=16 / 255)
+    assert not found.reliable
+    assert found.at_least(0.0).verdict is Verdict.UNRELIABLE
+
+
+def test_logits_that_a_handful_of_images_leaves_in_the_unit_range(robust, toy, images):
+    """A few small positive logits are no sign: nothing but a network that says so on many images is."""
+    assert robust.evaluate(toy, images).reliable
+    few = images.subset(toy.predict(images.x) == images.y).subset(range(9))
+    assert robust.evaluate(lambda x: toy(x).sigmoid(), few).reliable
 
 
 def test_probabilities_in_the_place_of_logits(robust, toy, images):
@@ -300,8 +315,12 @@ def test_a_data_set_that_raises(robust, toy):
 
 
 def test_a_folder_that_is_missing_or_holds_no_images(robust, toy, tmp_path):
-    with refused(MissingDataError, r"there is no folder of images .*/nowhere: give .*\."):
+    with refused(DataError, r"there is no folder of images .*/nowhere: give .*\.") as caught:
         robust.evaluate(toy, "nowhere")
+    assert not isinstance(caught.value, MissingDataError), "a typo must not read as a skip"
+    (tmp_path / "test_images").mkdir()
+    with refused(DataError, r"there is no folder of images .*/tset_images: did you mean 'test_images'\?"):
+        robust.evaluate(toy, "tset_images")
     (tmp_path / "empty").mkdir()
     with refused(DataError, r".*empty.*"):
         robust.evaluate(toy, "empty")
