@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Real
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -190,7 +190,7 @@ class Attack:
                 raise SettingsError(
                     f"the attack {self.name!r} has {name}={value!r}; write a number, 8/255 and not '8/255'."
                 )
-            if name in WHOLE and (value != int(value) or value < WHOLE[name] or isinstance(value, float)):
+            if name in WHOLE and not (isinstance(value, Integral) and int(value) >= WHOLE[name]):
                 raise SettingsError(
                     f"the attack {self.name!r} has {name}={value!r}; it is a whole number from {WHOLE[name]}."
                 )

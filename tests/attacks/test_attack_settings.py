@@ -42,6 +42,10 @@ def test_configuring_changes_what_is_named_and_nothing_else():
         ({"norm": 3}, "norm=3"),
         ({"targeted": True}, "least_likely"),
         ({"target": "random"}, "target='random'"),
+        ({"max_iter": 0}, "max_iter=0; it is a whole number from 1"),
+        ({"num_random_init": -1}, "num_random_init=-1; it is a whole number from 0"),
+        ({"batch_size": -3}, "batch_size=-3; it is a whole number from 1"),
+        ({"max_iter": 2.0}, "max_iter=2.0; it is a whole number from 1"),
     ],
 )
 def test_what_cannot_be_right_is_refused(params, complaint):
@@ -53,14 +57,11 @@ def test_what_cannot_be_right_is_refused(params, complaint):
     "attack",
     [
         PGD.configured(norm=1),
-        PGD.configured(max_iter=0),
         BIM.configured(eps_step=-0.1),
-        FGSM.configured(num_random_init=-1),
         DEEPFOOL.configured(nb_grads=1),
         CW_L2.configured(learning_rate=0.0),
         SQUARE.configured(p_init=7.0),
         DEEPFOOL.configured(target="least_likely"),
-        PGD.configured(batch_size=-3),
         Attack("lost", "pytest_robust.attacks.fgsm_that_is_not:FGSM"),
     ],
     ids=lambda a: a.title,

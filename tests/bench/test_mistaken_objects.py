@@ -71,8 +71,18 @@ def attacked(**params: Any) -> Callable[[Bench], Any]:
         (attacked(max_iter=[1]), SettingsError, r"max_iter=\[1\]; write a number"),
         (attacked(eps_step=[1]), SettingsError, r"eps_step=\[1\]; write a number"),
     ],
-    ids=["no dataclass", "no name", "a class", "another size", "other channels"]
-    + ["half an image", "no image", "half a start", "steps in a list", "step in a list"],
+    ids=[
+        "no dataclass",
+        "no name",
+        "a class",
+        "another size",
+        "other channels",
+        "half an image",
+        "no image",
+        "half a start",
+        "steps in a list",
+        "step in a list",
+    ],
 )
 def test_the_bench_says_what_is_wrong(
     mistake: Callable[[Bench], Any], error: type[RobustError], sentence: str, tmp_path: Path
