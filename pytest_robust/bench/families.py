@@ -36,9 +36,9 @@ def default_family(dataset: str) -> str:
 
 
 def family_title(name: str) -> str:
-    """A family's name for people: of a file without the folders above it, which differ from machine to machine."""
+    """A family's name for people: of a file with its folder, and not those above, which differ between machines."""
     file, colon, function = name.rpartition(":")
-    return f"{Path(file).name}{colon}{function}" if file.endswith(".py") else name
+    return "/".join(Path(file).parts[-2:]) + colon + function if file.endswith(".py") else name
 
 
 def made_by(name: str, bench: Bench) -> object:
