@@ -1,4 +1,4 @@
-"""What every paper's tests share: contradicted claims are strict expected failures, with their figure."""
+"""What every paper's tests share: contradicted claims are strict expected failures; rankings are printed at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from pytest_robust.bench.families import DEFAULTS, family_title
 from pytest_robust.claims.paper import Paper
 from pytest_robust.data.streamed import StreamedDataset
 from pytest_robust.harness.selection import subject_of
+from pytest_robust.harness.session import session_of
 from pytest_robust.harness.verdicts import ClaimFailed
+from pytest_robust.reports.results import studies_in
+from pytest_robust.studies.ranking import RobustnessRanking
 
 CLAIMS = Path(__file__).parent / "claims"
 
@@ -48,6 +51,19 @@ def trainable(request: pytest.FixtureRequest) -> None:
     bench: Bench = request.getfixturevalue("robust_bench")
     if isinstance(bench.dataset, StreamedDataset):
         pytest.skip(f"trains networks, and {bench.dataset.name} has test images only")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The ranking of the run's family, for who came to see that; not under ``-q``."""
+    studies = [] if config.get_verbosity() < 0 else studies_in(session_of(config).records.events)
+    for study in studies:
+        if study["study"] == "robustness ranking":
+            ranking = RobustnessRanking.from_dict(study)
+            terminalreporter.section(
+                f"robustness ranking of {ranking.family}, {ranking.images} images of {ranking.data}"
+            )
+            terminalreporter.write_line("From the least to the most accurate network; sizes in pixel levels, 0 to 255.")
+            terminalreporter.write_line(ranking.table())
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from accuracy_robustness_study import ATTACKS, PAPER, VALUED, AccuracyRobustness
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.claims.claim import Claim, all_of
+from pytest_robust.evaluation.rank_correlation import TOO_FEW
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.evaluation.verdict import above, at_least, below
 from pytest_robust.reports.study_figures import draw_portability, draw_ranking
@@ -24,6 +25,9 @@ from pytest_robust.studies.contrasts import across_groups, elsewhere, mean_porta
 from pytest_robust.studies.metrics import METRICS
 
 Record = Callable[[Claim], None]
+
+#: Why a correlation of a small family is not judged.
+NO_VERDICT = f"; no verdict, {TOO_FEW + 1} networks or more could tell it from chance"
 
 pytestmark = pytest.mark.robust(defense="none")
 
@@ -44,7 +48,10 @@ def study(robust_bench: Bench) -> AccuracyRobustnessStudy:
 
 
 def correlation(study: AccuracyRobustnessStudy, number: str, attack: str, metric: str) -> Claim:
-    """Spearman's ρ between accuracy and a figure: above 0 for sizes of perturbations, below 0 for PASS."""
+    """Spearman's ρ between accuracy and a figure: above 0 for sizes of perturbations, below 0 for PASS.
+
+    Of too few networks it is a figure without a verdict: whatever their order, it may be chance.
+    """
     rho, common = (found[attack][metric] for found in (study.ranking.correlations, study.ranking.common))
     falls = metric == "pass_score"
     chance = rho.p_less if falls else rho.p_greater
@@ -54,10 +61,10 @@ def correlation(study: AccuracyRobustnessStudy, number: str, attack: str, metric
         number,
         attack,
         rho,
-        (below if falls else above)(rho, 0.0),
-        comparison="<" if falls else ">",
-        threshold="0",
-        shown=f"{METRICS[metric]}: {rho}",
+        (below if falls else above)(rho, 0.0) if rho.telling else None,
+        comparison=("<" if falls else ">") if rho.telling else "",
+        threshold="0" if rho.telling else "",
+        shown=f"{METRICS[metric]}: {rho}{'' if rho.telling else NO_VERDICT}",
         checks=study.crossed.checks(attack),
         note="; ".join(
             [

@@ -21,6 +21,9 @@ from pytest_robust.evaluation.rate import CONFIDENCE
 
 #: Families up to this size are permuted in every way; larger ones so often at random.
 EXHAUSTIVE, RANDOM_PERMUTATIONS = 8, 100_000
+#: Of so few networks even a perfect order comes about by chance more often than in 2.5 % of the cases, the level of one
+#: side of a 95 % interval: 1/4! = 4.2 %, and 1/5! = 0.8 %.
+TOO_FEW = 4
 #: Two correlations of the same ranks in another order differ by rounding only below this.
 ROUNDING = 1e-9
 
@@ -47,6 +50,11 @@ class RankCorrelation:
     p_greater: float
     p_less: float
     confidence: float = CONFIDENCE
+
+    @property
+    def telling(self) -> bool:
+        """Whether so many networks can show a correlation at all; of `TOO_FEW` any order is chance."""
+        return self.networks > TOO_FEW
 
     def at(self, n: int) -> RankCorrelation:
         """About what `n` images would give, if ρ stayed: the interval shrinks with the root of their number."""

@@ -49,7 +49,7 @@ def write_results(
         "requirements": [dict(requirement) for requirement in requirements],
         "diagnoses": [dict(diagnosis) for diagnosis in diagnoses],
         "evaluations": _evaluations(events),
-        "studies": _studies(events),
+        "studies": studies_in(events),
         "settings": dict(settings),
         "versions": dict(versions),
         "spent": spent(events),
@@ -83,7 +83,7 @@ def _evaluations(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(unique.values())
 
 
-def _studies(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def studies_in(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Tables of several networks, once each, as their `as_dict` gives them."""
     unique = {
         json.dumps(event["study"], sort_keys=True): event["study"] for event in events if event["event"] == "studied"

@@ -35,6 +35,17 @@ def test_rho_is_scipys(data: st.DataObject) -> None:
         assert rho == pytest.approx(float(spearmanr(first, second).statistic))
 
 
+@pytest.mark.parametrize(
+    ("networks", "telling"), [(2, False), (3, False), (4, False), (5, True), (8, True), (12, True)]
+)
+def test_a_perfect_order_of_few_networks_is_chance(networks: int, telling: bool) -> None:
+    order = torch.arange(float(networks))
+    found = rank_correlation(order, order, order.expand(50, -1), order.expand(50, -1), n=50)
+    assert found.value == 1.0
+    assert found.telling is telling
+    assert found.telling is (found.p_greater <= 0.025)
+
+
 def test_p_values_are_those_of_every_permutation() -> None:
     first, second = [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 3.0, 2.0, 5.0, 5.0]
     greater, less = permutation_p_values(torch.tensor(first), torch.tensor(second))
