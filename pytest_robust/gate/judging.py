@@ -9,7 +9,7 @@ from typing import Any
 from pytest_robust.evaluation.verdict import Judgement, Verdict
 from pytest_robust.gate.comparing import Change
 from pytest_robust.gate.measuring import RULES, Measurement
-from pytest_robust.gate.requirements import SYMBOLS, Gate, Outcome, Requirement
+from pytest_robust.gate.requirements import OUTCOMES, SYMBOLS, Gate, Outcome, Requirement
 
 #: The verdict of a drop that has no baseline yet: the run that saves the first one.
 SAVED = Judgement(Verdict.INFORMATION, "there is no baseline to compare with yet: this run saves the first")
@@ -27,6 +27,7 @@ class Judged:
         change: from the baseline; None without one.
         not_compared: why there is none although a baseline was given; "" where there is, or none was given.
         reproduce: a command that does it again.
+        doubts: checks on the evaluation that are raised, a sentence each.
     """
 
     gate: Gate
@@ -36,18 +37,27 @@ class Judged:
     change: Change | None = None
     not_compared: str = ""
     reproduce: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
-        """What the verdict means for the build."""
+        """What the verdict means for the build; of what is both open and in doubt, the stricter outcome."""
         verdict = self.judgement.verdict
         if verdict is Verdict.INCONCLUSIVE:
-            return self.gate.inconclusive
+            # Who lets nothing through that the images cannot decide does not mean to where a check is raised as well.
+            asked = [self._undecided, *([self.gate.unreliable] if self.doubts else [])]
+            return min(asked, key=OUTCOMES.index)  # they stand with the strictest first
         if verdict is Verdict.UNRELIABLE:
             return self.gate.unreliable
         if verdict is Verdict.INFORMATION:
             return "skip"
         return "pass" if verdict is Verdict.HOLDS else "fail"
+
+    @property
+    def _undecided(self) -> Outcome:
+        """A threshold that may be missed fails, a loss that may be there passes, unless the user says otherwise."""
+        drops = self.requirement.comparison == "max_drop_from_baseline"
+        return self.gate.inconclusive or ("pass" if drops else "fail")
 
     def sentence(self) -> str:
         """Verdict and reason: ``clean accuracy >= 0.9 fails: measured 0.85 (…); the whole interval lies below 0.9.``"""
@@ -71,7 +81,7 @@ class Judged:
             f"  baseline: {self.change or self.not_compared}" if self.change or self.not_compared else "",
             f"  to reproduce: {self.reproduce}" if self.reproduce else "",
             f"  in Python: {first.reproduce}" if len(measured.results) == 1 else "",
-            *(f"  UNRELIABLE: {check}" for check in measured.checks),
+            *(f"  UNRELIABLE: {check}" for check in self.doubts),
         ]
         return "\n".join(line for line in lines if line)
 
@@ -100,7 +110,7 @@ class Judged:
             "worst": measured.worst,
             "seed": first.seed,
             "device": first.device,
-            "checks": list(measured.checks),
+            "checks": list(self.doubts),
             "verdict": str(self.judgement.verdict),
             "outcome": self.outcome,
             "reason": self.judgement.reason,
@@ -115,27 +125,29 @@ def judgement_of(requirement: Requirement, measured: Measurement, change: Change
     """The verdict on a requirement that is compared with a threshold, with a baseline, or with both.
 
     A gate's `at_least` and `at_most` hold when the whole interval is on the demanded side. A drop fails when it is
-    significantly larger than allowed, and holds otherwise: a release is stopped by a proven loss, not by too few images
-    to rule one out. A threshold that is kept is no excuse for a loss: with a baseline, both are judged.
+    significantly larger than allowed, holds when the images rule out a larger one, and is inconclusive between the two:
+    that passes, unless the user says otherwise, as a release is stopped by a proven loss. A threshold that is kept is no excuse for a loss: with a baseline, both are judged.
     """
     judgement = Judgement(Verdict.HOLDS)
     if requirement.comparison in RULES:
         judgement = RULES[requirement.comparison](measured.figure, requirement.threshold)
-    elif change is None:
-        judgement = SAVED
+    else:
+        judgement = SAVED if change is None else change.comparison.judgement
     if change is not None and change.worse:
         because = f"significantly worse than the baseline: {change}"
-        before = f"{judgement.reason}; " if judgement.verdict is Verdict.FAILS else ""
+        missed = requirement.comparison in RULES and judgement.verdict is Verdict.FAILS
+        before = f"{judgement.reason}; " if missed else ""
         judgement = Judgement(Verdict.FAILS, before + because)
-    return reliable(judgement, measured.checks)
+    return judgement
 
 
 def reliable(judgement: Judgement, checks: tuple[str, ...]) -> Judgement:
-    """The judgement, unless a check on the evaluation itself is raised: then nothing but a failure can be believed.
+    """The judgement, unless it would let the release pass while a check on the evaluation itself is raised.
 
-    A failure stays one, because a broken attack makes a model look stronger and never weaker.
+    A failure stays one, because a broken attack makes a model look stronger and never weaker. What is not met for
+    certain stays so too: to accept figures in doubt is not to accept a requirement that they do not meet.
     """
-    if not checks or judgement.verdict is Verdict.FAILS:
+    if not checks or judgement.verdict in (Verdict.FAILS, Verdict.INCONCLUSIVE):
         return judgement
     return Judgement(Verdict.UNRELIABLE, "; ".join(checks))
 

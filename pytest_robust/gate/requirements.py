@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 Comparison = Literal["at_least", "at_most", "max_drop_from_baseline"]
-#: What becomes of a requirement whose verdict is not known.
+#: What becomes of a requirement whose verdict is not known; in `OUTCOMES`, the strictest first.
 Outcome = Literal["fail", "skip", "pass"]
 
 COMPARISONS: tuple[Comparison, ...] = ("at_least", "at_most", "max_drop_from_baseline")
@@ -16,9 +16,9 @@ OUTCOMES: tuple[Outcome, ...] = ("fail", "skip", "pass")
 #: Each metric with what it is, for docs and messages.
 METRICS: Mapping[str, str] = {
     "accuracy": "the share answered with the true label; under an attack: robust accuracy",
-    "error": "the share answered with a wrong label: 1 - (accuracy + rejection)",
+    "error": "the share of all images answered with a wrong label, as they are or under the attack",
     "rejection": "the share that a defense declines to answer",
-    "attack_success_rate": "the share of all images that the attack brings the model to misclassify",
+    "attack_success_rate": "the share of the correctly classified images that the attack gets a wrong answer for",
     "auroc": "of a defense's suspicion score, as a detector of attacked images among clean ones",
 }
 #: Metrics that mean nothing on images that nobody attacked.
@@ -123,7 +123,8 @@ class Gate:
         mean: subtracted from the images before the model sees them; None where the model does it.
         std: they are divided by it after that; likewise.
         confidence: of every verdict.
-        inconclusive: what becomes of a requirement that the images cannot decide.
+        inconclusive: what becomes of a requirement that the images cannot decide; None fails a threshold, and lets a
+            drop pass that is not significant.
         unreliable: what becomes of one that passes while a check on the evaluation itself is raised.
         diagnose: None does not check.
         path: of the file, for messages.
@@ -135,7 +136,7 @@ class Gate:
     mean: float | tuple[float, ...] | None = None
     std: float | tuple[float, ...] | None = None
     confidence: float = 0.95  # as everywhere; `evaluation.rate` has it, and imports torch
-    inconclusive: Outcome = "fail"
+    inconclusive: Outcome | None = None
     unreliable: Outcome = "fail"
     diagnose: Diagnose | None = None
     path: str = ""

@@ -56,8 +56,9 @@ class GateRun:
         change = self._change(requirement, measured, entry)
         missing = self.baseline is not None and change is None
         why = f"the metric {requirement.metric!r} is not compared image by image" if missing else ""
-        judgement = reliable(judgement_of(requirement, measured, change), self._errors(requirement))
-        judged = Judged(self.gate, requirement, measured, judgement, change, why, reproduce)
+        doubts = (*measured.checks, *self._errors(requirement))
+        judgement = reliable(judgement_of(requirement, measured, change), doubts)
+        judged = Judged(self.gate, requirement, measured, judgement, change, why, reproduce, doubts)
         return judged, entry
 
     @cached_property

@@ -126,6 +126,21 @@ def test_three_images_less_do_not_stop_a_build(gate):
     result.stdout.fnmatch_lines(["*0.950 → 0.945, worse by*"])
 
 
+DROP = '[[require]]\nattack = "fgsm"\neps = 0.12\nmax_drop_from_baseline = 0.001\n'
+
+
+@pytest.mark.parametrize(
+    ("key", "outcome"), [("", "passed"), ('inconclusive = "fail"\n', "failed"), ('inconclusive = "skip"\n', "skipped")]
+)
+def test_a_drop_that_the_images_cannot_rule_out_is_not_said_to_hold(gate, key, outcome):
+    gate(SAVE, require=DROP)
+    result = gate(COMPARE, "-rs", require=DROP, head=HEAD + key)
+    result.assert_outcomes(**{outcome: 1})
+    result.stdout.fnmatch_lines(["fgsm eps=0.12 accuracy drop <= * inconclusive*", "1 requirement: 1 inconclusive"])
+    if outcome != "passed":
+        assert "no significant drop, but 600 images cannot rule out more than 0.001" in result.stdout.str()
+
+
 @pytest.mark.parametrize(
     ("change", "options", "differs"),
     [
