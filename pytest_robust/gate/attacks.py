@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
-from pytest_robust.attacks.attack import HOUSEKEEPING, NORMS, Attack, Norm
+from pytest_robust.attacks.attack import HOUSEKEEPING, NORMS, WHOLE, Attack, Norm
 from pytest_robust.errors import SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.registry import Registry
@@ -44,6 +45,8 @@ def attack_of(
     chosen: Attack = registry.get(attack) if isinstance(attack, str) else attack
     if not isinstance(chosen, Attack):
         raise SettingsError(f"an attack is a registered name or a pytest_robust.Attack, not {chosen!r}.")
+    for name, value in params.items():
+        _check_number(chosen, name, value)
     given = {_art_name(chosen, name): value for name, value in params.items()}
     if eps is not None:
         given["eps"] = number(eps, f"the attack {chosen.name!r}: eps")
@@ -114,6 +117,23 @@ def _art_name(attack: Attack, name: str) -> str:
         if candidate in attack.params:
             return candidate
     return name
+
+
+def _check_number(attack: Attack, name: str, value: Any) -> None:
+    """Raise SettingsError for restarts that attack nothing, and for no number where there was one.
+
+    `Attack.check` judges the counts and sizes that all attacks have.
+    """
+    art, where = _art_name(attack, name), f"the attack {attack.name!r}: {name}={value!r}"
+    usual = attack.params.get(art)
+    numeric = isinstance(usual, Real) and not isinstance(usual, bool) and art not in ("norm", "eps", "eps_step", *WHOLE)
+    if (numeric or name == "restarts") and (not isinstance(value, Real) or isinstance(value, bool)):
+        raise SettingsError(
+            f"{where} is no number: write {1 if name == 'restarts' else usual}, without quotes or brackets."
+        )
+    if name == "restarts" and value < 1:
+        also = f", or {art}=0 to start from the image itself" if "init" in art else ""
+        raise SettingsError(f"{where} would attack nothing: write 1 or more{also}.")
 
 
 def _norm(attack: Attack, norm: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,3 +81,29 @@ def test_a_norm_that_an_attack_does_not_have_is_refused():
         made("pgd", 3.0, norm="l0")
     with pytest.raises(SettingsError, match="norm='max' is no norm"):
         made("pgd", norm="max")
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "said"),
+    [
+        ("pgd", {"batch_size": 0}, "'pgd' has batch_size=0; it is a whole number from 1."),
+        ("square", {"restarts": 0}, "'square': restarts=0 would attack nothing: write 1 or more."),
+        ("pgd", {"restarts": 0}, "restarts=0 would attack nothing: write 1 or more, or num_random_init=0 to start"),
+        ("pgd", {"steps": -1}, "max_iter=-1; it is a whole number"),
+        ("pgd", {"seed": "x"}, "seed='x'; write a number"),
+        ("pgd", {"seed": -1}, "seed=-1; it is a whole number"),
+        ("pgd", {"steps": [1, 2]}, "max_iter=[1, 2]; write a number"),
+        ("pgd", {"restarts": [2]}, "restarts=[2] is no number: write 1, without quotes or brackets."),
+        ("square", {"p_init": "3"}, "p_init='3' is no number"),
+        ("pgd", {"step_size": "0.1"}, "eps_step='0.1'; write a number"),
+    ],
+)
+def test_counts_of_nothing_and_what_is_no_number_are_refused(name, params, said):
+    with pytest.raises(SettingsError) as raised:
+        made(name, **params)
+    assert said in str(raised.value)
+
+
+def test_attacks_may_still_start_from_the_image_itself():
+    assert made("pgd", num_random_init=0).params["num_random_init"] == 0
+    assert made("pgd", batch_size=None).params["batch_size"] is None
