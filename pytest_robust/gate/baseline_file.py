@@ -96,13 +96,16 @@ class Baseline:
             raise GateError(f"the baseline {path} is damaged ({error}): {save}.") from error
         return cls(path, entries)
 
-    def entry(self, file: str, measures: str, settings: Mapping[str, Any]) -> Entry:
+    def entry(self, file: str, measures: str, settings: Mapping[str, Any], model: str) -> Entry:
         """The measurement that was made with `settings`.
+
+        A file that has moved is still found where it cannot be mistaken for another gate's: where the baseline holds
+        one gate alone, of a model of the same name.
 
         Raises:
             GateError: there is none; if there is one of the same attack and metric, the message says what differs.
         """
-        same = [e for e in self.entries if e.file == file] or self.entries
+        same = [e for e in self.entries if e.file == file] or self._moved(file, model)
         for entry in same:
             if entry.settings == settings:
                 return entry
@@ -117,6 +120,16 @@ class Baseline:
             f"the baseline {self.path} was made with other settings of {measures!r}: {', '.join(differing)}; go back "
             "to its settings, or save a new one with --robust-save-baseline."
         )
+
+    def _moved(self, file: str, model: str) -> list[Entry]:
+        found = sorted({(e.file, e.model["name"]) for e in self.entries})
+        if len(found) > 1 or any(name != model for _, name in found):
+            others = ", ".join(f"{other!r} (model {name!r})" for other, name in found)
+            raise GateError(
+                f"the baseline {self.path} is of {others}, and this is {file!r} (model {model!r}): give the baseline "
+                "of this gate, or save one with --robust-save-baseline."
+            )
+        return list(self.entries)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

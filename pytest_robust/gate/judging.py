@@ -126,7 +126,8 @@ def judgement_of(requirement: Requirement, measured: Measurement, change: Change
 
     A gate's `at_least` and `at_most` hold when the whole interval is on the demanded side. A drop fails when it is
     significantly larger than allowed, holds when the images rule out a larger one, and is inconclusive between the two:
-    that passes, unless the user says otherwise, as a release is stopped by a proven loss. A threshold that is kept is no excuse for a loss: with a baseline, both are judged.
+    that passes, unless the user says otherwise, as a release is stopped by a proven loss. A threshold that is kept is
+    no excuse for a loss: with a baseline, both are judged.
     """
     judgement = Judgement(Verdict.HOLDS)
     if requirement.comparison in RULES:
@@ -164,4 +165,5 @@ def settings_of(requirement: Requirement, measured: Measurement) -> Mapping[str,
     if attack is not None:
         shown = {k: v for k, v in attack.params.items() if k != "batch_size"}
         found |= {"norm": attack.norm, "target": attack.target, "parameters": shown}
-    return {**found, "seed": first.seed}
+        found |= {"implementation": attack.implementation}  # of one name there may be several
+    return {**found, "seed": first.seed, "confidence": first.confidence}

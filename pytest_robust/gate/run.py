@@ -103,7 +103,7 @@ class GateRun:
     def _change(self, requirement: Requirement, measured: Measurement, entry: Entry | None) -> Change | None:
         if self.baseline is None or entry is None or measured.outcomes is None:
             return None
-        old = self.baseline.entry(entry.file, entry.measures, entry.settings)
+        old = self.baseline.entry(entry.file, entry.measures, entry.settings, entry.model["name"])
         fingerprint = measured.data.fingerprint
         return change_from(old, requirement, measured.outcomes, fingerprint, self._together, self.gate.confidence)
 

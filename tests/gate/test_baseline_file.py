@@ -39,7 +39,7 @@ def test_what_was_written_is_read(tmp_path):
     write_baseline(path, [asdict(entry()), asdict(entry())], {"python": "3"})
     read = Baseline.read(path)
     assert read.entries == (entry(),)
-    assert read.entry("robust.toml", "pgd accuracy", dict(SETTINGS)).bits == [True, False, True]
+    assert read.entry("robust.toml", "pgd accuracy", dict(SETTINGS), "m").bits == [True, False, True]
     assert json.loads(path.read_text(encoding="utf-8"))["versions"] == {"python": "3"}
 
 
@@ -60,7 +60,25 @@ def test_a_failed_write_is_a_sentence_and_leaves_the_earlier_file(tmp_path, monk
 def test_files_of_one_run_are_kept_apart(tmp_path):
     other = entry((False,), file="other/robust.toml")
     baseline = Baseline(tmp_path / "b.json", (entry(), other))
-    assert baseline.entry("other/robust.toml", "pgd accuracy", SETTINGS) is other
+    assert baseline.entry("other/robust.toml", "pgd accuracy", SETTINGS, "m") is other
+
+
+def test_a_file_that_has_moved_is_found_where_it_can_be_no_other_gates(tmp_path):
+    kept = entry()
+    assert Baseline(tmp_path / "b.json", (kept,)).entry("moved/robust.toml", "pgd accuracy", SETTINGS, "m") is kept
+
+
+@pytest.mark.parametrize(
+    ("entries", "model", "said"),
+    [
+        ([entry()], "n", "is of 'robust.toml' (model 'm'), and this is 'b/robust.toml' (model 'n'): give the baseline"),
+        ([entry(), entry(file="a/robust.toml")], "m", "is of 'a/robust.toml' (model 'm'), 'robust.toml' (model 'm')"),
+    ],
+)
+def test_another_gates_figures_are_never_compared_with(tmp_path, entries, model, said):
+    with pytest.raises(GateError) as raised:
+        Baseline(tmp_path / "b.json", tuple(entries)).entry("b/robust.toml", "pgd accuracy", SETTINGS, model)
+    assert said in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -75,20 +93,20 @@ def test_files_of_one_run_are_kept_apart(tmp_path):
 def test_other_settings_are_refused_with_what_differs(tmp_path, change, said):
     baseline = Baseline(tmp_path / "b.json", (entry(),))
     with pytest.raises(GateError, match=r"was made with other settings of 'pgd accuracy'") as raised:
-        baseline.entry("robust.toml", "pgd accuracy", {**SETTINGS, **change})
+        baseline.entry("robust.toml", "pgd accuracy", {**SETTINGS, **change}, "m")
     assert said in str(raised.value)
 
 
 def test_the_nearest_of_several_says_what_differs(tmp_path):
     far = entry(settings={**SETTINGS, "seed": 7, "parameters": {"eps": 0.3, "max_iter": 4}})
     with pytest.raises(GateError, match="settings of 'pgd accuracy': seed was 0 and is 1; go back"):
-        Baseline(tmp_path / "b.json", (far, entry())).entry("robust.toml", "pgd accuracy", {**SETTINGS, "seed": 1})
+        Baseline(tmp_path / "b.json", (far, entry())).entry("robust.toml", "pgd accuracy", {**SETTINGS, "seed": 1}, "m")
 
 
 def test_another_attack_has_nothing_to_compare_with(tmp_path):
     with pytest.raises(GateError, match="holds nothing for 'square accuracy'"):
         Baseline(tmp_path / "b.json", (entry(),)).entry(
-            "robust.toml", "square accuracy", {**SETTINGS, "attack": "square"}
+            "robust.toml", "square accuracy", {**SETTINGS, "attack": "square"}, "m"
         )
 
 

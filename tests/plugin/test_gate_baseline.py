@@ -148,11 +148,12 @@ def test_a_drop_that_the_images_cannot_rule_out_is_not_said_to_hold(gate, key, o
         (('"fgsm"', '"fgsm"\nrestarts = 2'), (), "num_random_init was 0 and is 2"),
         (('"fgsm"', '"pgd"'), (), "holds nothing for 'pgd eps=0.12 accuracy', so there is nothing to compare with"),
         (("", ""), ("--robust-seed=5",), "seed was 0 and is 5"),
+        (("[[", "confidence = 0.9\n[["), (), "confidence was 0.95 and is 0.9"),
     ],
 )
 def test_a_baseline_of_other_settings_is_refused_with_what_differs(gate, change, options, differs):
     gate(SAVE)
-    result = gate(COMPARE, *options, require=REQUIRE.replace(*change))
+    result = gate(COMPARE, *options, require=REQUIRE.replace(*change, 1))
     assert differs in result.stdout.str()
     assert result.parseoutcomes()["failed"] >= 1
 
@@ -175,6 +176,16 @@ def test_a_baseline_that_cannot_be_read_is_a_sentence_before_anything_runs(pytes
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert sentence in result.stderr.str()
     assert "Traceback" not in result.stderr.str()
+
+
+def test_another_attack_under_the_same_name_is_refused(pytester, gate):
+    gate(SAVE)
+    entries = document(pytester)
+    entries["entries"][1]["settings"]["implementation"] = "own.attacks:Fgsm"
+    rewrite(pytester, json.dumps(entries))
+    result = gate(COMPARE)
+    result.assert_outcomes(passed=1, failed=1)
+    assert "implementation was own.attacks:Fgsm and is pytest_robust.attacks." in result.stdout.str()
 
 
 def test_outcomes_that_were_cut_are_seen(pytester, gate):
