@@ -158,9 +158,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
     state = session_of(session.config)
     if state.options.save_baseline is not None:
-        from pytest_robust.harness.terminal import save_baseline
+        from pytest_robust.harness.saving import save_baseline
 
-        save_baseline(state)
+        if not save_baseline(state) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if state.options.report is not None:
         from pytest_robust.harness.terminal import write_report
 
@@ -173,7 +174,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
     session = session_of(config)
     records = session.records
-    if records.claims or records.requirements or records.diagnoses or records.events or records.missing:
+    recorded = records.claims or records.requirements or records.diagnoses or records.events or records.missing
+    if recorded or session.baseline_note:
         from pytest_robust.harness.terminal import summarise
 
         summarise(terminalreporter, session)

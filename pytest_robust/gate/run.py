@@ -15,6 +15,7 @@ from pytest_robust.gate.judging import Judged, judgement_of, reliable, settings_
 from pytest_robust.gate.measuring import Measurement, Measurer
 from pytest_robust.gate.requirements import Gate, Requirement
 from pytest_robust.gate.robust import Robust
+from pytest_robust.threats.defended import Defended
 
 
 class GateRun:
@@ -95,10 +96,20 @@ class GateRun:
             measures=requirement.measures,
             settings=_as_json(settings_of(requirement, measured)),
             data={"name": measured.data.name, "fingerprint": measured.data.fingerprint},
-            model={"name": first.model},
+            model={"name": first.model, "fingerprint": self._fingerprint},
             n=len(measured.data),
             outcomes=packed(measured.outcomes.tolist()),
         )
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Of the model: what tells whether figures of an earlier run are of the same one."""
+        loaded, gate = self.robust.load(self.gate.model), self.gate
+        if isinstance(loaded, Defended):
+            return loaded.fingerprint
+        given = {"mean": gate.mean, "std": gate.std}
+        normalisation: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return self.robust.model(gate.model, gate.data, **normalisation).fingerprint
 
     def _change(self, requirement: Requirement, measured: Measurement, entry: Entry | None) -> Change | None:
         if self.baseline is None or entry is None or measured.outcomes is None:
@@ -106,6 +117,11 @@ class GateRun:
         old = self.baseline.entry(entry.file, entry.measures, entry.settings, entry.model["name"])
         fingerprint = measured.data.fingerprint
         return change_from(old, requirement, measured.outcomes, fingerprint, self._together, self.gate.confidence)
+
+
+def kept_by(gate: Gate) -> list[str]:
+    """What a baseline of the gate holds once every requirement is measured."""
+    return sorted({r.measures for r in gate.requirements if _comparable(r)})
 
 
 def _comparable(requirement: Requirement) -> bool:

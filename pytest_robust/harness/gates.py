@@ -127,7 +127,10 @@ class RequirementItem(GateItem):
             }
             record_requirement(self, {**unmeasured, "reason": str(error)}, None)
             raise RequirementFailed(str(error), pytrace=False) from None  # it tells of its cause
-        record_requirement(self, judged.as_dict(), entry and asdict(entry))
+        from pytest_robust.gate.run import kept_by
+
+        row = {**judged.as_dict(), "gate_keeps": kept_by(self.parent.gate)}
+        record_requirement(self, row, entry and asdict(entry))
         self.end(judged.outcome, judged.sentence(), judged.explain())
 
 

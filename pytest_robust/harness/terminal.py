@@ -51,10 +51,12 @@ def _short(path: Path | None) -> str:
 
 
 def summarise(reporter: pytest.TerminalReporter, session: RobustSession) -> None:
-    """A row per claim and what the run spent; one line under ``-q``, nothing under ``-qq``."""
+    """A row per claim and what the run spent; one line under ``-q``; under ``-qq`` what became of a baseline alone."""
     claims, events, verbosity = session.records.claims, session.records.events, session.config.get_verbosity()
     requirements = session.records.requirements
     if verbosity < -1:
+        if session.baseline_note:
+            reporter.write_line(session.baseline_note)
         return
     from pytest_robust.reports.gate_table import requirement_counts, requirements_table
     from pytest_robust.reports.spending import spent_sentence
@@ -89,35 +91,6 @@ def _not_run(session: RobustSession) -> list[str]:
     return [*missing, *([saved] if saved else []), *([f"report: {report / 'results.json'}"] if report else [])]
 
 
-def save_baseline(session: RobustSession) -> None:
-    """Keep what the requirements measured where ``--robust-save-baseline`` says, or note why not.
-
-    Raises:
-        pytest.exit.Exception: the file cannot be written any more; the run fails with the reason.
-    """
-    path, rows = session.options.save_baseline, session.records.requirements
-    if path is None or session.worker is not None or session.config.getoption("collectonly"):
-        return
-    from pytest_robust.gate.baseline_file import write_baseline
-    from pytest_robust.reports.gate_table import worse
-    from pytest_robust.reports.results import current_versions
-
-    entries = [row["entry"] for row in rows if row["entry"] is not None]
-    # A later run would miss what this one lacks; and what is worse must not become what the next is compared with.
-    unmeasured = [row["requirement"] for row in rows if row["verdict"] == "error"]
-    if not entries or unmeasured:
-        what = ", ".join(map(repr, unmeasured)) or "anything that it could keep"
-        session.baseline_note = f"the baseline {path} was NOT SAVED: the run has not measured {what}"
-    elif worse(rows):
-        session.baseline_note = f"the baseline {path} was NOT SAVED: the run is worse than the one it was compared with"
-    else:
-        try:
-            write_baseline(path, entries, current_versions())
-        except RobustError as error:
-            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-        session.baseline_note = f"baseline: {path}"
-
-
 def write_report(session: RobustSession) -> None:
     """Write results.json and summary.md where ``--robust-report`` says, once, after the last test.
 
@@ -144,7 +117,10 @@ def write_report(session: RobustSession) -> None:
         "attacks": list(options.attack),
     }
     records, versions = session.records, current_versions()
-    kept = [{k: v for k, v in row.items() if k not in ("entry", "explanation")} for row in records.requirements]
+    kept = [
+        {k: v for k, v in row.items() if k not in ("entry", "explanation", "gate_keeps")}
+        for row in records.requirements
+    ]
     try:
         write_results(options.report, records.claims, records.events, settings, versions, kept, records.diagnoses)
         write_summary(

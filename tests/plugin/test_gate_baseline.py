@@ -228,3 +228,72 @@ def test_worst_images_of_a_sequential_requirement_are_positions_in_the_users_dat
 def test_a_baseline_takes_all_images_whatever_is_sequential(pytester, gate):
     gate(SAVE, require='[[require]]\nattack = "fgsm"\neps = 0.01\nat_least = 0.5\nsequential = true\n')
     assert [e["n"] for e in document(pytester)["entries"]] == [600]
+
+
+UNMET = "[[require]]\nat_least = 0.99\n"
+
+
+@pytest.mark.parametrize(
+    ("require", "head", "release", "why"),
+    [
+        (UNMET, HEAD, RELEASE, "the run does not meet 'clean accuracy >= 0.99'"),
+        (
+            "[[require]]\nat_least = 0.0\n",
+            HEAD + 'unreliable = "pass"\n',
+            RELEASE.replace("[-value, value]", "[value * 0, value * 0]"),
+            "the figures are no evidence for 'clean accuracy >= 0'",
+        ),
+    ],
+    ids=["failed", "unreliable"],
+)
+def test_a_run_that_fails_or_proves_nothing_overwrites_no_baseline(pytester, gate, require, head, release, why):
+    gate(SAVE)
+    before = document(pytester)
+    result = gate(SAVE, require=require, head=head, release=release)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert f"line.json was NOT SAVED: {why}" in result.stdout.str()
+    assert document(pytester) == before
+
+
+def test_a_part_of_the_requirements_replaces_its_part_of_the_baseline(pytester, gate):
+    gate(SAVE)
+    before = document(pytester)["entries"]
+    again = gate(SAVE, "-k", "clean")
+    assert again.ret == pytest.ExitCode.OK
+    assert document(pytester)["entries"] == before
+    other = gate(SAVE, "-k", "clean", release=worse_by(0.001))
+    other.assert_outcomes(passed=1, deselected=1)
+    assert other.ret == pytest.ExitCode.TESTS_FAILED
+    assert "NOT SAVED: 'fgsm eps=0.12 accuracy' was not run, and the file holds no figures" in other.stdout.str()
+    assert document(pytester)["entries"] == before
+
+
+def test_a_part_of_the_requirements_makes_no_new_baseline(pytester, gate):
+    result = gate(SAVE, "-k", "clean")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert not (pytester.path / "base" / "line.json").exists()
+
+
+def test_another_gates_baseline_in_the_same_file_stays(pytester, gate):
+    gate(SAVE)
+    entries = document(pytester)
+    entries["entries"] += [{**entry, "file": "other/robust.toml"} for entry in entries["entries"]]
+    rewrite(pytester, json.dumps(entries))
+    gate(SAVE)
+    assert document(pytester)["entries"] == entries["entries"]
+
+
+def test_a_baseline_that_nothing_was_saved_in_is_said_and_fails_the_run(pytester, gate):
+    (pytester.path / "test_own.py").write_text("def test_own(): pass\n", encoding="utf-8")
+    result = gate(SAVE, "test_own.py")
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "line.json was NOT SAVED: the run has not measured anything that it could keep" in result.stdout.str()
+    assert "NOT SAVED" in gate(SAVE, "-qq", "test_own.py").stdout.str()
+
+
+def test_an_ini_file_asks_for_no_baseline_of_other_tests(pytester, gate):
+    pytester.makeini("[pytest]\nrobust_save_baseline = base/line.json\n")
+    (pytester.path / "test_own.py").write_text("def test_own(): pass\n", encoding="utf-8")
+    assert gate("test_own.py").ret == pytest.ExitCode.OK
+    assert gate("-k", "clean").ret == pytest.ExitCode.TESTS_FAILED
