@@ -13,8 +13,10 @@ from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.bench import Bench
 from pytest_robust.claims.claim import Claim
 from pytest_robust.claims.paper import Paper
+from pytest_robust.errors import FamilyError
 from pytest_robust.evaluation.mean import Mean, paired_mean_difference
 from pytest_robust.evaluation.verdict import Interval, Judgement
+from pytest_robust.models.family import Family
 from pytest_robust.studies.crossed import Crossed, cross, paired_entries
 from pytest_robust.studies.portability import PortabilityMatrix
 from pytest_robust.studies.ranking import RobustnessRanking
@@ -41,12 +43,24 @@ class AccuracyRobustnessStudy(PaperStudy):
         settings = bench.settings
         sizes: dict[str, Any] = PAPER.data["scale"][settings.scale]
         self._limit: int = sizes.get(settings.dataset, sizes["any"])["images"]
+        self._unloaded = False
 
     @cached_property
     def crossed(self) -> Crossed:
         """Every attack on every network, tested on every network."""
         attacks = [self.attack(name) for name in ATTACKS]
-        return cross(self.bench.family(), self.bench.test_images, attacks, self.bench, limit=self._limit)
+        return cross(self._family, self.bench.test_images, attacks, self.bench, limit=self._limit)
+
+    @property
+    def _family(self) -> Family:
+        """The run's; where it cannot be loaded, the first test says why, and the others say that it did."""
+        if self._unloaded:
+            raise FamilyError("the family cannot be loaded, for the reason that the first test which needed it gives.")
+        try:
+            return self.bench.family()
+        except FamilyError:
+            self._unloaded = True
+            raise
 
     @cached_property
     def ranking(self) -> RobustnessRanking:

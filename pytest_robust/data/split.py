@@ -65,6 +65,12 @@ class Split:
             digest.update(tensor.detach().cpu().reshape(-1).numpy().data)
         return digest.hexdigest()
 
+    @cached_property
+    def distinct(self) -> int:
+        """How many different images there are: equal pixels count once, whatever their labels."""
+        images = self.x.detach().cpu().contiguous().numpy()
+        return len({hashlib.sha256(image.data).digest() for image in images})
+
     def subset(self, index: Tensor | Sequence[int], name: str | None = None) -> Split:
         """The images at `index` (positions 0 .. N - 1, or a bool mask of shape (N,)), in that order.
 
@@ -148,7 +154,7 @@ def check_images(x: Tensor, where: str) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):  # a single NaN makes both ends NaN
         hint = "find where they become NaN or infinite"
     elif low >= 0 and high > 1.5:
-        hint = "divide by 255"
+        hint = f"divide by {'255' if 128 < high <= 255.5 else f'their largest possible value, {high:g} here?'}"
     else:
         hint = "undo any normalisation; it belongs into the model"
     raise DataError(f"{where}: images must be finite and in [0, 1], but run from {low:.4g} to {high:.4g}: {hint}.")

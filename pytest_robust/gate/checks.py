@@ -1,10 +1,13 @@
-"""Signs in a model's answers to the clean images that no figure is evidence: it guesses, or gives no logits."""
+"""Signs on the clean images that no figure is evidence: guesses, no logits, repeats."""
 
 from __future__ import annotations
 
 from pytest_robust.data.split import Split
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.models.classifier import look_like_probabilities
+
+#: Share of images that may repeat others: public test sets have a few duplicates (ours).
+MOST_REPEATS = 0.01
 
 
 def clean_checks(clean: Rate, split: Split, normalised: bool) -> tuple[str, ...]:
@@ -25,6 +28,17 @@ def clean_checks(clean: Rate, split: Split, normalised: bool) -> tuple[str, ...]
         "that weights were loaded",
     ]
     return (f"the clean accuracy {clean} is no better than guessing ({guessing:.3f}): check {', '.join(causes)}",)
+
+
+def repeat_checks(split: Split) -> tuple[str, ...]:
+    """What speaks against images that are there more than once: intervals are of independent ones."""
+    repeats = len(split) - split.distinct
+    if repeats <= MOST_REPEATS * len(split):
+        return ()
+    return (
+        f"only {split.distinct} of the {len(split)} images are distinct, and repeats make every interval too narrow: "
+        "give each image once",
+    )
 
 
 def output_checks(lowest: float, highest: float, n: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
 from pytest_robust.data.dataset import Dataset
 from pytest_robust.data.image_folder import UNDECODABLE, ImageFolder
@@ -35,7 +35,8 @@ def split_of(data: Any, root: Path) -> Split:
         data: a `Split`; a `Dataset` (its test images) or an `ImageFolder` of this package; a map-style ``Dataset``
             (``TensorDataset`` included) or a ``DataLoader`` of images and labels; a tuple of images (N, C, H, W) and
             labels (N,), as tensors or arrays; the path of a folder of images, with one folder per class or a
-            ``labels.csv``; ``"module:factory"``. A loader that shuffles is read in its data set's order.
+            ``labels.csv``; ``"module:factory"``. A loader that draws at random (shuffled, weighted, of a subset) is
+            read in its data set's order, each image once.
         root: the user's folder, from which relative paths and modules are found.
 
     Raises:
@@ -112,20 +113,27 @@ def _items(data: Any, name: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _batches(loader: DataLoader[Any], name: str) -> Iterator[tuple[Any, Any]]:
-    if isinstance(loader.sampler, RandomSampler):
-        loader = DataLoader(
-            loader.dataset,
-            batch_size=loader.batch_size or 1,
-            num_workers=loader.num_workers,
-            collate_fn=loader.collate_fn,
-        )
-    iterator, count = iter(loader), 0
+    iterator, count = iter(_in_order(loader)), 0
     while True:
         batch = _read(lambda: next(iterator, None), f"{name}, batch {count}")
         if batch is None:
             return
         yield _pair(batch, f"{name}, batch {count}")
         count += 1
+
+
+def _in_order(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """A loader that draws at random as one of the same images in their data set's order, each once."""
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if not isinstance(sampler, (RandomSampler, WeightedRandomSampler, SubsetRandomSampler)):
+        return loader
+    return DataLoader(
+        loader.dataset,
+        batch_size=loader.batch_size or 1,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        sampler=sorted(sampler.indices) if isinstance(sampler, SubsetRandomSampler) else None,
+    )
 
 
 def _read(get: Any, where: str) -> Any:
@@ -211,6 +219,8 @@ def _split(x: Any, y: Any, name: str) -> Split:
         )
     if len(images) == 0:
         raise DataError(f"{name} holds no images: there is nothing to evaluate.")
+    if labels.ndim == 1 and len(images) != len(labels):
+        raise DataError(f"{name}: there are {len(images)} images, but {len(labels)} labels: give one label per image.")
     labels = labels.to(torch.int64)
     return Split(images.contiguous(), labels.contiguous(), max(int(labels.max()) + 1, 1) if len(labels) else 1, name)
 

@@ -24,6 +24,7 @@ Channels = float | Sequence[float] | Tensor
 FIRST = 4
 #: Their answers are compared to one part in so many of the largest.
 DIGITS = 1e4
+FLOAT32 = str(torch.float32)
 FORMS = "an nn.Module, a function from [0, 1] images to logits, a Classifier, a file, or 'module:factory'"
 
 
@@ -153,6 +154,8 @@ def _module(model: Any) -> nn.Module:
         return Scripted(model)
     if isinstance(model, nn.Module) and (isinstance(model, FromFile) or not _weightless(model)):
         return model
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise ModelError(f"{model!r} is no model but a class: call it, {model.__name__}(), or give 'module:factory'.")
     if isinstance(model, type) or not callable(model):
         raise ModelError(f"{model!r} is no model: give {FORMS}.")
     return Called(model)
@@ -190,9 +193,11 @@ def _first_pass(classifier: Classifier, split: Split, name: str) -> Tensor:
     except RobustError:
         raise
     except Exception as error:
+        others = sorted({str(p.dtype) for p in classifier.network.parameters() if p.is_floating_point()} - {FLOAT32})
+        hint = f"its weights are {others[0]}: call .float() on it" if others else "give it the images it was made for"
         raise ModelError(
-            f"the model {name} fails on images of shape {split.input_shape} (C, H, W) from {split.name}: {told(error)}"
-            "; give it the images it was made for."
+            f"the model {name} fails on images of shape {split.input_shape} (C, H, W) from {split.name}: "
+            f"{told(error)}; {hint}."
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
         got = f"{logits.dtype} of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__

@@ -59,6 +59,8 @@ def made_by(text: str, what: str, root: Path, error: type[RobustError]) -> Any:
 
 def _attribute(text: str, what: str, root: Path, error: type[RobustError]) -> Any:
     name, _, path = text.partition(":")
+    if name.endswith(".py"):
+        raise error(f"the {what} {text!r} names a file, but a module is expected: write '{name[:-3]}:{path}'.")
     try:
         found: Any = importlib.import_module(name)
     except RobustError:

@@ -24,7 +24,7 @@ from pytest_robust.diagnosis.diagnosis import Diagnosis
 from pytest_robust.errors import SettingsError, TrainModeWarning, UnreliableEvaluationWarning
 from pytest_robust.evaluation.rate import CONFIDENCE
 from pytest_robust.gate.attacks import attack_of, check_can_attack
-from pytest_robust.gate.checks import clean_checks, output_checks
+from pytest_robust.gate.checks import clean_checks, output_checks, repeat_checks
 from pytest_robust.gate.data import split_of
 from pytest_robust.gate.model_files import FromFile
 from pytest_robust.gate.models import Channels, check_classes, classifier_of, load_model
@@ -167,7 +167,7 @@ class Robust:
             margins=margins,
             seed=self.bench.settings.seed,
             device=str(defended.device),
-            found=output_checks(lowest, highest, len(split)),
+            found=output_checks(lowest, highest, len(split)) + repeat_checks(split),
             told=self._told,
         )
 

@@ -179,6 +179,8 @@ def test_a_single_value_out_of_range_is_refused(split: Split, bad: float, data: 
     ("x", "words"),
     [
         (torch.full((2, 1, 2, 2), 200.0), "divide by 255"),
+        (torch.full((2, 1, 2, 2), 16.0), "divide by their largest possible value, 16 here"),
+        (torch.full((2, 1, 2, 2), 4095.0), "divide by their largest possible value, 4095 here"),
         (torch.full((2, 1, 2, 2), -0.4), "undo any normalisation"),
         (torch.zeros(2, 1, 2, 2, dtype=torch.float64), "float32 tensor of shape .* not torch.float64"),
         (torch.zeros(2, 2, 2), r"not torch.float32 of shape \(2, 2, 2\)"),

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.settings import Settings
+from pytest_robust.errors import FamilyError
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,6 +36,20 @@ def test_three_networks_are_ranked_and_their_order_is_not_judged(family_file: Pa
     assert run.returncode == 0, run.stdout + run.stderr
     assert "9 figures for information" in run.stdout
     assert " hold" not in run.stdout
-    assert "robustness ranking of nearest_mean.py:models" in run.stdout
+    assert re.search(r"robustness ranking of .*nearest_mean\.py:models", run.stdout)
     ranking = re.findall(r"^fgs +(mean_\d) +[\d.]+ % ", run.stdout, re.MULTILINE)
     assert sorted(ranking) == ["mean_2", "mean_4", "mean_8"]
+
+
+def test_the_study_asks_for_a_broken_family_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(ROOT / "robustness_tests")
+    from accuracy_robustness_study import AccuracyRobustnessStudy
+
+    (tmp_path / "broken.py").write_text("def models():\n    return {}['deep']\n", encoding="utf-8")
+    study = AccuracyRobustnessStudy(
+        Bench(Settings(cache=tmp_path / "cache", family=f"{tmp_path / 'broken.py'}:models"))
+    )
+    with pytest.raises(FamilyError, match="KeyError: 'deep'"):
+        study.crossed  # noqa: B018
+    with pytest.raises(FamilyError, match=r"^the family cannot be loaded, for the reason that the first test"):
+        study.crossed  # noqa: B018

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from pytest_robust.data.split import Split
 from pytest_robust.errors import (
     AttackError,
     DataError,
@@ -20,6 +21,7 @@ from pytest_robust.errors import (
     UnreliableEvaluationWarning,
 )  # fmt: skip
 from pytest_robust.evaluation.verdict import Verdict
+from pytest_robust.gate.checks import repeat_checks
 
 NOTHING = torch.zeros(0, dtype=torch.int64)
 
@@ -247,6 +249,25 @@ def test_a_factory_that_gives_no_model(robust, images, release):
         robust.evaluate(f"{name}:model", images)
 
 
+def test_a_class_in_the_place_of_a_model(robust, images):
+    class Net(nn.Linear):
+        pass
+
+    with refused(ModelError, r".*Net'> is no model but a class: call it, Net\(\), or give 'module:factory'\."):
+        robust.evaluate(Net, images)
+
+
+def test_a_model_of_half_precision(robust, images):
+    half = nn.Sequential(nn.Flatten(), nn.Linear(64, 4)).half().eval()
+    with refused(ModelError, r"the model Sequential fails .*; its weights are torch.float16: call \.float\(\) on it\."):
+        robust.evaluate(half, images)
+
+
+def test_a_factory_in_a_file(robust, images):
+    with refused(ModelError, r"the model 'digitnet.py:model' names a file, .*: write 'digitnet:model'\."):
+        robust.evaluate("digitnet.py:model", images)
+
+
 # -- data ------------------------------------------------------------------------------------------------------------
 
 
@@ -255,6 +276,29 @@ def test_images_in_0_to_255(robust, toy, images):
         DataError, r"images: images must be finite and in \[0, 1\], but run from .* to 2\d\d.*: divide by 255\."
     ):
         robust.evaluate(toy, (images.x * 255 / images.x.max(), images.y))
+
+
+def test_images_in_0_to_16(robust, toy, images):
+    with refused(DataError, r".* to 16: divide by their largest possible value, 16 here\?\."):
+        robust.evaluate(toy, (images.x * 16 / images.x.max(), images.y))
+
+
+def test_images_that_are_given_several_times(robust, toy, images):
+    x, y = images.x.repeat(3, 1, 1, 1), images.y.repeat(3)
+    with pytest.warns(
+        UnreliableEvaluationWarning, match="only 48 of the 144 images are distinct.*give each image once"
+    ):
+        found = robust.evaluate(toy, (x, y))
+    assert found.at_least(0.0).verdict is Verdict.UNRELIABLE
+
+
+def test_one_duplicate_in_a_hundred_images_is_no_matter(robust, toy, images):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(100, *images.input_shape, generator=generator)
+    x[99] = x[0]
+    assert repeat_checks(Split(x, torch.zeros(100, dtype=torch.int64), 4)) == ()
+    x[98] = x[1]
+    assert len(repeat_checks(Split(x, torch.zeros(100, dtype=torch.int64), 4))) == 1
 
 
 def test_images_that_are_normalised_already(robust, toy, images):
@@ -282,7 +326,7 @@ def test_labels_that_are_no_whole_numbers(robust, toy, images, labels):
 def test_labels_below_zero_or_too_few(robust, toy, images):
     with refused(DataError, r".*count classes from zero.*"):
         robust.evaluate(toy, (images.x, images.y - 1))
-    with refused(DataError, r".*labels must be an int64 tensor of shape \(48,\), not .*\(47,\)\."):
+    with refused(DataError, r"images: there are 48 images, but 47 labels: give one label per image\."):
         robust.evaluate(toy, (images.x, images.y[1:]))
 
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 from torchvision import transforms
 from torchvision.datasets import FakeData
 
@@ -52,6 +60,18 @@ def test_every_form_is_the_same_split(images, tmp_path, form):
     assert torch.equal(found.x, images.x)
     assert torch.equal(found.y, images.y)
     assert found.fingerprint == images.fingerprint
+
+
+@pytest.mark.parametrize("batched", [False, True], ids=["sampler", "batch sampler"])
+def test_a_loader_that_draws_at_random_is_read_in_order(images, tmp_path, batched):
+    data, some = TensorDataset(images.x, images.y), [7, 2, 30, 11]
+    for sampler, expected in (
+        (WeightedRandomSampler([1.0] * 3 + [0.0] * 45, 200), range(48)),
+        (SubsetRandomSampler(some), sorted(some)),
+        (RandomSampler(data, replacement=True, num_samples=100), range(48)),
+    ):
+        how = {"batch_sampler": BatchSampler(sampler, 5, drop_last=True)} if batched else {"sampler": sampler}
+        assert torch.equal(split_of(DataLoader(data, **how), tmp_path).x, images.x[list(expected)])
 
 
 def test_a_loader_with_a_sampler_of_its_own_keeps_that_order(images, tmp_path):
