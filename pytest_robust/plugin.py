@@ -125,6 +125,26 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     return header(session)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Note which fixture of a wider scope has looked at a result: every test that uses it stands on the figures."""
+    if fixturedef.scope == "function":
+        return (yield)
+    from pytest_robust.harness.session import session_of
+
+    with session_of(request.config).looks.kept_for(fixturedef):
+        return (yield)
+
+
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
+    """Let go of the results that a fixture has looked at."""
+    from pytest_robust.harness.session import session_of
+
+    session_of(request.config).looks.forget(fixturedef)
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -24,6 +24,20 @@ def nobody(_result: Result, _looked_at: str) -> None:
     """Who is told that a result was looked at, where nobody is."""
 
 
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """What a result was computed from; a test reads the attributes of `Result`, which tell that they were looked at.
+
+    Args:
+        clean, attacked, adversarial, margins: as of `Result`.
+    """
+
+    clean: Evaluation
+    attacked: Evaluation | None
+    adversarial: AdversarialSet | None
+    margins: Tensor
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """One evaluation of a model, clean or under an attack.
@@ -33,12 +47,8 @@ class Result:
     Args:
         model: its name.
         data: the images and their labels.
-        clean: the decisions on the images as they are.
-        attacked: the decisions on the perturbed images; None where nobody attacked.
-        attack: with all its parameters; None likewise.
-        adversarial: the perturbed images; None likewise.
-        margins: float32 of shape (N,): the label's logit minus the largest other one, on the attacked images (clean
-            where nobody attacked); negative where the model is wrong.
+        figures: behind every attribute.
+        attack: with all its parameters; None where nobody attacked.
         seed: of every random draw.
         device: that it was computed on.
         reproduce: a line that does it again.
@@ -49,11 +59,8 @@ class Result:
 
     model: str
     data: Split
-    clean: Evaluation
-    attacked: Evaluation | None
+    figures: Figures
     attack: Attack | None
-    adversarial: AdversarialSet | None
-    margins: Tensor
     seed: int
     device: str
     reproduce: str = ""
@@ -63,6 +70,33 @@ class Result:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @property
+    def clean(self) -> Evaluation:
+        """The decisions on the images as they are."""
+        self.told(self, "clean")
+        return self.figures.clean
+
+    @property
+    def attacked(self) -> Evaluation | None:
+        """The decisions on the perturbed images; None where nobody attacked."""
+        self.told(self, "attacked")
+        return self.figures.attacked
+
+    @property
+    def adversarial(self) -> AdversarialSet | None:
+        """The perturbed images; None where nobody attacked."""
+        self.told(self, "adversarial")
+        return self.figures.adversarial
+
+    @property
+    def margins(self) -> Tensor:
+        """Float32 of shape (N,): the label's logit minus the largest other one, negative where the model is wrong.
+
+        On the attacked images; on the clean ones where nobody attacked.
+        """
+        self.told(self, "margins")
+        return self.figures.margins
 
     @property
     def correct(self) -> Tensor:
@@ -76,7 +110,8 @@ class Result:
 
     @cached_property
     def _correct(self) -> Tensor:
-        return self.clean.correct if self.attacked is None else self.clean.correct & self.attacked.correct
+        clean, attacked = self.figures.clean, self.figures.attacked
+        return clean.correct if attacked is None else clean.correct & attacked.correct
 
     @property
     def accuracy(self) -> Rate:
@@ -88,21 +123,21 @@ class Result:
     def clean_accuracy(self) -> Rate:
         """The share of the images as they are that the model answers with the true label."""
         self.told(self, "clean_accuracy")
-        return self._rate(self.clean.correct)
+        return self._rate(self.figures.clean.correct)
 
     @property
     def attack_success_rate(self) -> Rate | None:
         """The share of the correctly classified images that the attack gets a wrong answer for; None without attack."""
         self.told(self, "attack_success_rate")
-        if self.attacked is None:
+        if self.figures.attacked is None:
             return None
-        return self._rate(self.attacked.wrong[self.clean.correct])
+        return self._rate(self.figures.attacked.wrong[self.figures.clean.correct])
 
     @property
     def norms(self) -> Mapping[str, Tensor]:
         """Sizes of the perturbations, float32 (N,), by norm ("l0", "l1", "l2", "linf"); empty without attack."""
         self.told(self, "norms")
-        return {} if self.adversarial is None else self.adversarial.norms
+        return {} if self.figures.adversarial is None else self.figures.adversarial.norms
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -129,16 +164,20 @@ class Result:
         By the margin under the attack, the most wrong answer first. For an attack without a budget, which looks for
         the smallest perturbation, by the size of the perturbation that fools: the smallest first.
         """
+        self.told(self, "worst")
+        return self._worst(count)
+
+    def _worst(self, count: int) -> list[int]:
         return [int(i) for i in self._order[:count]]
 
     @cached_property
     def _order(self) -> Tensor:
-        margins = self.margins.cpu()
-        attack, adversarial = self.attack, self.adversarial
+        margins = self.figures.margins.cpu()
+        attack, adversarial = self.attack, self.figures.adversarial
         if attack is None or adversarial is None or attack.eps is not None or attack.norm is None:
             return margins.argsort(stable=True)
         sizes = adversarial.norms[attack.norm].cpu().masked_fill(self._correct.cpu(), float("inf"))
-        sizes[~self.clean.correct.cpu()] = 0.0  # fooled by nothing at all
+        sizes[~self.figures.clean.correct.cpu()] = 0.0  # fooled by nothing at all
         return sizes.argsort(stable=True)
 
     @property
@@ -156,19 +195,18 @@ class Result:
             f"{self.model} on {self.data.name}, {len(self)} images",
             f"  {'robust' if attack else 'clean'} accuracy: {self._rate(self._correct)}",
         ]
-        if attack is not None and self.attacked is not None:
+        if attack is not None and self.figures.attacked is not None:
             lines += [
-                f"  clean accuracy: {self._rate(self.clean.correct)}",
-                f"  attack success rate: {self._rate(self.attacked.wrong[self.clean.correct])}",
+                f"  clean accuracy: {self._rate(self.figures.clean.correct)}",
+                f"  attack success rate: {self._rate(self.figures.attacked.wrong[self.figures.clean.correct])}",
                 f"  attack: {_in_full(attack)}",
             ]
-            if attack.norm is not None and self.adversarial is not None:
-                lines.append(
-                    f"  median perturbation: {float(self.adversarial.norms[attack.norm].median()):.4g} in {attack.norm}"
-                )
+            if attack.norm is not None and self.figures.adversarial is not None:
+                sizes = self.figures.adversarial.norms[attack.norm]
+                lines.append(f"  median perturbation: {float(sizes.median()):.4g} in {attack.norm}")
         lines += [
             f"  seed: {self.seed}, device: {self.device}",
-            f"  worst images: {', '.join(map(str, self.worst(10)))}",
+            f"  worst images: {', '.join(map(str, self._worst(10)))}",
             f"  to reproduce: {self.reproduce}",
             *(f"  UNRELIABLE: {check}" for check in self.found),
         ]
@@ -176,9 +214,11 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Figures and settings as plain data, for reports."""
+        self.told(self, "as_dict")
         rate = self._rate(self._correct)
         figures = {"value": rate.value, "lower": rate.lower, "upper": rate.upper, "n": rate.n}
-        attacked = {} if self.attacked is None else {"clean_accuracy": self._rate(self.clean.correct).value}
+        clean = self._rate(self.figures.clean.correct).value
+        attacked = {} if self.figures.attacked is None else {"clean_accuracy": clean}
         return {
             "model": self.model,
             "data": self.data.name,
@@ -189,7 +229,7 @@ class Result:
             "accuracy": figures,
             **attacked,
             "confidence": self.confidence,
-            "worst": self.worst(10),
+            "worst": self._worst(10),
             "seed": self.seed,
             "device": self.device,
             "checks": list(self.found),

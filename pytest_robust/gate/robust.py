@@ -29,7 +29,7 @@ from pytest_robust.gate.data import split_of
 from pytest_robust.gate.model_files import FromFile
 from pytest_robust.gate.models import Channels, check_classes, classifier_of, load_model
 from pytest_robust.gate.reproduce import reproducing
-from pytest_robust.gate.result import Result, nobody
+from pytest_robust.gate.result import Figures, Result, nobody
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact
@@ -160,11 +160,8 @@ class Robust:
         return Result(
             model=defended.name,
             data=split,
-            clean=clean,
-            attacked=attacked,
+            figures=Figures(clean, attacked, adversarial, margins),
             attack=chosen,
-            adversarial=adversarial,
-            margins=margins,
             seed=self.bench.settings.seed,
             device=str(defended.device),
             found=output_checks(lowest, highest, len(split)) + repeat_checks(split),
@@ -300,11 +297,12 @@ def _in_eval_mode(model: Any) -> Iterator[None]:
 
 def _checks(measured: Result, *, normalised: bool) -> tuple[str, ...]:
     """All signs that the result is no evidence; warns of those that the attack has not warned of."""
-    own = clean_checks(measured.clean.accuracy, measured.data, normalised) + measured.found
+    clean, attacked = measured.figures.clean, measured.figures.attacked
+    own = clean_checks(clean.accuracy, measured.data, normalised) + measured.found
     if own:
         where = f"{measured.model} on {measured.data.name}"
         warnings.warn(UnreliableEvaluationWarning(f"{where}: {'; '.join(own)}."), stacklevel=3)
-    return own + (() if measured.attacked is None else measured.attacked.checks)
+    return own + (() if attacked is None else attacked.checks)
 
 
 def _title(model: object) -> str:

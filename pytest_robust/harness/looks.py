@@ -7,7 +7,9 @@ looked at their checks itself.
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest._code.code import ExceptionRepr
@@ -15,33 +17,65 @@ from _pytest._code.code import ExceptionRepr
 if TYPE_CHECKING:
     from pytest_robust.gate.result import Result
 
+#: Results by identity, with the attributes that were read.
+Seen = dict[int, "tuple[Result, set[str]]"]
 TITLE = "adversarial robustness"
 
 
 class Looks:
-    """What was looked at since the last report, in the order of the first looks."""
+    """What was looked at since the last report, in the order of the first looks, and while fixtures were set up."""
 
     def __init__(self) -> None:
-        self._looks: dict[int, tuple[Result, set[str]]] = {}
+        self._looks: Seen = {}
+        self._fixtures: dict[pytest.FixtureDef[Any], Seen] = {}
 
     def note(self, result: Result, attribute: str) -> None:
         """Somebody has read `attribute` of `result`."""
         self._looks.setdefault(id(result), (result, set()))[1].add(attribute)
 
     def __bool__(self) -> bool:
-        return bool(self._looks)
+        return bool(self._looks or self._fixtures)
 
-    def drain(self) -> list[tuple[Result, set[str]]]:
-        """Results with the attributes that were read, since the last call."""
-        looks, self._looks = list(self._looks.values()), {}
-        return looks
+    @contextmanager
+    def kept_for(self, fixture: pytest.FixtureDef[Any]) -> Iterator[None]:
+        """Keep what is looked at meanwhile for every test that uses `fixture`: they stand on what it gives them."""
+        before, self._looks = self._looks, {}
+        try:
+            yield
+        finally:
+            if self._looks:
+                self._fixtures[fixture] = self._looks
+            self._looks = _merged([before, self._looks])
+
+    def forget(self, fixture: pytest.FixtureDef[Any]) -> None:
+        """The fixture is torn down."""
+        self._fixtures.pop(fixture, None)
+
+    def drain(self, item: pytest.Item) -> list[tuple[Result, set[str]]]:
+        """Results with the attributes that were read since the last call, or by a fixture that `item` uses."""
+        names = getattr(getattr(item, "_request", item), "fixturenames", ())
+        used = [
+            seen
+            for fixture, seen in self._fixtures.items()
+            if fixture.argname in names and item.nodeid.startswith(fixture.baseid)
+        ]
+        looks, self._looks = _merged([*used, self._looks]), {}
+        return list(looks.values())
+
+
+def _merged(several: Iterable[Seen]) -> Seen:
+    merged: Seen = {}
+    for seen in several:
+        for key, (result, attributes) in seen.items():
+            merged.setdefault(key, (result, set()))[1].update(attributes)
+    return merged
 
 
 def tell(item: pytest.Item, report: pytest.TestReport, noted: Looks) -> None:
     """Explain the results to whoever reads a failed report; fail a passed one whose figures are no evidence."""
     if report.when == "setup" and report.passed:
         return  # what a fixture has looked at, the test stands on
-    looks = noted.drain()
+    looks = noted.drain(item)
     if report.when == "call" and report.passed:
         unreliable = [result for result, seen in looks if result.found and "checks" not in seen]
         if not unreliable:

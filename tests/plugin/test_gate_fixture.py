@@ -137,6 +137,41 @@ def test_expected(robust): assert robust.evaluate(untrained(), DATA).accuracy > 
     )
 
 
+def test_every_test_that_a_wider_fixture_gives_figures_that_are_no_evidence_fails(release):
+    tests = """
+@pytest.fixture(scope="module")
+def accuracy(robust): return robust.evaluate(untrained(), DATA).accuracy
+
+@pytest.fixture(scope="module")
+def judged(robust):
+    result = robust.evaluate(untrained(), DATA)
+    assert result.checks
+    return result.accuracy
+
+@pytest.fixture
+def through(request): return request.getfixturevalue("accuracy")
+
+def test_first(accuracy): assert accuracy <= 1
+def test_second(accuracy): assert accuracy <= 1
+def test_third(through): assert through <= 1
+def test_who_has_looked_at_the_checks(judged): assert judged <= 1
+def test_of_something_else(): assert True
+"""
+    release(tests).assert_outcomes(failed=3, passed=2)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    ["clean.correct.any()", "attacked.wrong.any() is not None", "adversarial.x.max() >= 0", "margins.numel() == 40",
+     "worst(1)", "as_dict()['accuracy']['value'] <= 1", "norms"],
+)  # fmt: skip
+def test_every_figure_of_a_result_that_is_no_evidence_counts(release, figure):
+    test = f"def test(robust): assert robust.evaluate(untrained(), DATA, 'fgsm', eps=0.1).{figure}"
+    result = release(test)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["The test passed on figures that are no evidence *"])
+
+
 def test_a_verdict_can_be_asserted_as_it_is(release):
     tests = """
 def test_met(robust): assert robust.evaluate(MODEL, DATA).at_least(0.8)
