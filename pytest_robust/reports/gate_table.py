@@ -26,7 +26,7 @@ def requirements_table(rows: Sequence[Row]) -> str:
     """A row per requirement, as plain text; without the columns that say nothing."""
     cells = [
         {
-            "requirement": str(row["requirement"]),
+            "requirement": required(row),
             "measured": str(row.get("measured") or ""),
             "images": images(row),
             "baseline": baseline(row),
@@ -38,6 +38,12 @@ def requirements_table(rows: Sequence[Row]) -> str:
     table = [[cell[name] for name in names] for cell in cells]
     widths = [_WIDTHS[name] for name in names]
     return tabulate(table, names, tablefmt="simple", maxcolwidths=widths, disable_numparse=True)
+
+
+def required(row: Row) -> str:
+    """The requirement, with the budget ε of its attack: also where neither the user nor the name has said it."""
+    title, eps = str(row["requirement"]), (row.get("parameters") or {}).get("eps")
+    return title if "eps=" in title or not isinstance(eps, (int, float)) else f"{title} (eps={eps:.3g})"
 
 
 def images(row: Row) -> str:

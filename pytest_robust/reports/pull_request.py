@@ -9,7 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from pytest_robust.errors import SettingsError
-from pytest_robust.reports.gate_table import Row, baseline, images, requirement_counts, verdict, worse
+from pytest_robust.reports.gate_table import Row, baseline, images, required, requirement_counts, verdict, worse
 from pytest_robust.reports.spending import spent_sentence
 from pytest_robust.reports.summary import claims_markdown, verdict_counts
 from pytest_robust.store.text_file import write_whole
@@ -69,7 +69,7 @@ def _table(rows: Sequence[Row]) -> str:
     cells = [
         (
             {"pass": "✅", "fail": "❌"}.get(str(row.get("outcome")), "⚪"),
-            _cell(row["requirement"]),
+            _cell(required(row)),
             _cell(row.get("measured")),
             images(row),
             _cell(baseline(row)),

@@ -82,6 +82,14 @@ def test_requirements_are_counted(rows, sentence):
     assert requirement_counts(rows) == sentence
 
 
+def test_a_budget_that_nobody_wrote_is_shown(tmp_path):
+    silent = {**WORSE, "parameters": {"norm": "inf", "eps": 0.1}}
+    said = {**WORSE, "requirement": "pgd eps=8/255 accuracy >= 0.5", "parameters": {"eps": 8 / 255}}
+    for text in (requirements_table([HOLDS, silent, said]), written(tmp_path, [HOLDS, silent, said])):
+        assert text.count("pgd accuracy >= 0.5 (eps=0.1)") == 1
+        assert text.count("(eps=") == 1
+
+
 def test_an_outcome_that_is_not_the_verdicts_own_is_said():
     passed = {**WORSE, "verdict": "inconclusive", "outcome": "pass", "images_used": 5}
     table = requirements_table([HOLDS, passed])
