@@ -6,8 +6,9 @@ from pytest_robust.data.split import Split
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.models.classifier import look_like_probabilities
 
-#: Share of images that may repeat others: public test sets have a few duplicates (ours).
-MOST_REPEATS = 0.01
+#: Share of images that may repeat others (ours): public sets have a few duplicates, notMNIST 113 of 8,724, which make an
+#: interval 1 % too narrow at most.
+MOST_REPEATS = 0.02
 
 
 def clean_checks(clean: Rate, split: Split, normalised: bool) -> tuple[str, ...]:
