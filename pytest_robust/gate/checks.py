@@ -6,8 +6,7 @@ from pytest_robust.data.split import Split
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.models.classifier import look_like_probabilities
 
-#: Share of images that may repeat others (ours): public sets have a few duplicates, notMNIST 113 of 8,724, which make an
-#: interval 1 % too narrow at most.
+#: Share of images that may repeat others (ours): public sets have a few duplicates, notMNIST 113 of its 8,724.
 MOST_REPEATS = 0.02
 
 
