@@ -66,6 +66,12 @@ class Attack:
         return float(value) if isinstance(value, (int, float)) else None
 
     @property
+    def budget(self) -> float | None:
+        """ε, or the largest distance at which an attack that stops early still counts (`max_l2`); None: no limit."""
+        limit = self.params.get("max_l2")
+        return self.eps if self.eps is not None or not isinstance(limit, Real) else float(limit)
+
+    @property
     def targeted(self) -> bool:
         """Whether it pushes towards a class instead of away from the label."""
         return self.target is not None

@@ -122,7 +122,7 @@ def _provenance(attack: Attack, surface: Classifier, split: Split, seed: int) ->
         "title": attack.title,
         "target": attack.target,
         "norm": attack.norm,
-        "budget": attack.eps,
+        "budget": attack.budget,
         "surface": surface.name,
         "surface_fingerprint": surface.fingerprint,
         "data": split.name,

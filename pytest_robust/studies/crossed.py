@@ -225,7 +225,7 @@ def _assembled(parts: Sequence[Artifact], attack: Attack) -> Crafted:
     tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
     sizes = [len(part.tensors["success"]) for part in parts]
     zero = sum(size * part.metadata["zero_gradient"] for size, part in zip(sizes, parts, strict=True)) / sum(sizes)
-    return Crafted(zero_gradient=zero, budget=attack.eps is not None, **tensors)
+    return Crafted(zero_gradient=zero, budget=attack.budget is not None, **tensors)
 
 
 def _titled(attacks: Sequence[Attack]) -> dict[str, Attack]:

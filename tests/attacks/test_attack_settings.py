@@ -7,7 +7,9 @@ import torch
 
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.batching import comfortable_batch
-from pytest_robust.attacks.catalogue import BIM, CW_L2, DEEPFOOL, FGSM, FGSM_TARGETED, HOPSKIPJUMP, PGD, SQUARE
+from pytest_robust.attacks.catalogue import ASCENT, BIM, CW_L2, DEEPFOOL, FGSM, FGSM_TARGETED, HOPSKIPJUMP, PGD, SQUARE
+from pytest_robust.attacks.crafting import craft
+from pytest_robust.bench.evaluating import checks
 from pytest_robust.catalogue import ATTACKS, Registries
 from pytest_robust.errors import AttackError, SettingsError
 
@@ -88,3 +90,18 @@ def test_batches_are_bounded_in_images_and_in_values(shape, device):
     size = comfortable_batch(shape, torch.device(device))
     assert 1 <= size <= 512
     assert size == 1 or size * torch.Size(shape).numel() <= 2**24
+
+
+def test_a_limit_on_the_distance_is_a_budget_too():
+    assert PGD.budget == PGD.eps
+    assert ASCENT.configured(max_l2=2.0).budget == 2.0
+    assert ASCENT.configured(max_l2=None).budget is None
+
+
+def test_only_an_attack_without_a_limit_has_to_fool_its_surface(toy, toy_images):
+    short = {"eps_step": 1e-6, "max_iter": 1, "target": "least_likely"}
+    limited, unlimited = (
+        checks(craft(ASCENT.configured(max_l2=limit, **short), toy, toy_images, seed=0)) for limit in (2.0, None)
+    )
+    assert not any("fooled its own surface" in check for check in limited)
+    assert any("fooled its own surface" in check for check in unlimited)
