@@ -1,8 +1,8 @@
 """Training several recipes at the same time, one process per core, into the same store.
 
-Small networks on CPUs cannot use a second core: on two cores, ten small networks train in 1.6 times less time in two
-processes of one thread each than one after the other with two threads (benchmarks/ensemble_training.py). On a GPU one
-training after the other is faster. The processes are joblib's (loky): started anew, because torch's threads do not
+Small networks on CPUs hardly use a second core. On two cores, ten networks that train for some four seconds each took
+two thirds of the time in two processes; of trainings under a second, the start of the processes eats the gain
+(docs/benchmarks.md). On a GPU one training after the other is faster. The processes are joblib's (loky): started anew, because torch's threads do not
 survive a fork, and without running the user's main script a second time, as `multiprocessing` would.
 """
 
