@@ -2,8 +2,9 @@
 
 Small networks on CPUs hardly use a second core. On two cores, ten networks that train for some four seconds each took
 two thirds of the time in two processes; of trainings under a second, the start of the processes eats the gain
-(docs/benchmarks.md). On a GPU one training after the other is faster. The processes are joblib's (loky): started anew, because torch's threads do not
-survive a fork, and without running the user's main script a second time, as `multiprocessing` would.
+(docs/benchmarks.md). On a GPU one training after the other is faster. The processes are joblib's (loky): started
+anew, because torch's threads do not survive a fork, and without running the user's main script a second time, as
+`multiprocessing` would.
 """
 
 from __future__ import annotations
