@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
+from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.dropout_masks import KeyedPasses, MeanOverMasks
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
@@ -65,7 +66,7 @@ class DropoutEnsemble(Defense):
     def fit(self, bench: Bench) -> Defended:
         """Train the plain network; dropout is what the defense adds to it."""
         network = bench.train(self.recipe(bench))
-        ensemble = KeyedPasses(network, self.passes, bench.settings.seed + MASK_SEED)
+        ensemble = self.ensemble_of(network, bench)
         attacker = MeanOverMasks(network, self.draws, bench.settings.seed + ATTACKER_SEED)
         return Defended(
             name=self.title,
@@ -81,6 +82,10 @@ class DropoutEnsemble(Defense):
             fingerprint=voting_fingerprint(self, ensemble, network.fingerprint),
             networks={"network": network},
         )
+
+    def ensemble_of(self, network: Classifier, bench: Bench) -> KeyedPasses:
+        """The network's passes with dropout, from images to logits of shape (N, passes, K)."""
+        return KeyedPasses(network, self.passes, bench.settings.seed + MASK_SEED)
 
     def recipe(self, bench: Bench) -> Recipe:
         """Of the plain network, which the paper's adversaries are made on."""

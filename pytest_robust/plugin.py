@@ -166,7 +166,7 @@ def pytest_runtest_makereport(
     if session.looks:
         from pytest_robust.harness.looks import tell
 
-        tell(item, report, session.looks)
+        tell(item, report, session.looks, session.options.report)
     attach(item, report, session.drain())
     return report
 

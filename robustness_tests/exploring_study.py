@@ -19,7 +19,7 @@ from pytest_robust.claims.claim import Claim
 from pytest_robust.claims.paper import Paper
 from pytest_robust.data.split import Split
 from pytest_robust.defenses.dropout_autoencoder import DropoutAutoencoder
-from pytest_robust.defenses.dropout_ensemble import DropoutEnsemble, plain_recipe
+from pytest_robust.defenses.dropout_ensemble import DropoutEnsemble, plain_recipe, votes
 from pytest_robust.defenses.gac import GenerativeAdversarialClassifier
 from pytest_robust.evaluation.auroc import Auroc
 from pytest_robust.evaluation.evaluation import Evaluation
@@ -28,6 +28,7 @@ from pytest_robust.evaluation.pairs import PairCounts
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.evaluation.verdict import Interval, Judgement
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.exploring_networks import GenerativeAdversarial
 from pytest_robust.threats.defended import Defended, ThreatModel
 
 PAPER = Paper.read(Path(__file__).parent / "claims" / "exploring.toml")
@@ -140,6 +141,19 @@ class ExploringStudy(PaperStudy):
         assert adversaries.targets is not None
         mask = self.thwarted(name, kind)
         return PairCounts.of(mask, adversaries.y, adversaries.targets, self.bench.dataset.num_classes)
+
+    def votes(self, x: Tensor) -> Tensor:
+        """How many passes of the dropout ensemble name each class, float64 of shape (N, K), for images (N, C, H, W)."""
+        ensemble = DEFENSES["dropout_ensemble"]
+        assert isinstance(ensemble, DropoutEnsemble)
+        return votes(ensemble.ensemble_of(self.plain, self.bench)(x.to(self.bench.device))).cpu()
+
+    def generated(self, name: str, x: Tensor) -> Tensor:
+        """What the generator of a GAC makes of images, float32 (N, C, H, W); not clipped, as in its training."""
+        network = self.defended(name).networks["network"].network
+        assert isinstance(network, GenerativeAdversarial)
+        with torch.no_grad():
+            return network.generator(x.to(self.bench.device)).float().cpu()
 
     def _independent(self, kind: str) -> int:
         image = self.adversaries(kind).image

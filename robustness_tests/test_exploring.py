@@ -402,6 +402,45 @@ def test_thwarted_shares_are_drawn(study: ExploringStudy, figures: Path, name: s
 
 
 @pytest.mark.robust(paper="exploring", claim="7", defense="dropout_ensemble", attack="ascent")
+def test_votes_on_one_image_are_drawn(study: ExploringStudy, figures: Path) -> None:
+    """7: Figure 5, the passes' answers for the first original that has an adversary, and for that adversary."""
+    from pytest_robust.reports.vote_bars import draw_votes
+
+    first = study.adversaries("minimal").subset(torch.tensor([0]))
+    assert first.targets is not None
+    counts = study.votes(torch.cat([first.clean.x, first.x]))
+    drawn = draw_votes(
+        figures / "exploring-votes.png",
+        f"Answers of {int(counts[0].sum())} passes with dropout (paper: Figure 5)",
+        {"original": counts[0], "minimal adversary": counts[1]},
+        study.bench.dataset.class_names,
+        int(first.y),
+        int(first.targets),
+    )
+    assert drawn.stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["gac_mlp", "gac_conv"])
+@pytest.mark.robust(paper="exploring", claim="7", defense="gac")
+def test_generated_images_are_drawn(study: ExploringStudy, figures: Path, name: str) -> None:
+    """7: Figures 10 and 13, what the generator makes of the first ten originals, and how the classifier answers."""
+    from pytest_robust.reports.image_pairs import draw_image_pairs
+
+    originals = study.originals.subset(list(range(min(10, len(study.originals)))))
+    generated, names = study.generated(name, originals.x), study.bench.dataset.class_names
+    answers = study.defended(name).decide(generated.clamp(0, 1)).label
+    drawn = draw_image_pairs(
+        figures / f"exploring-{name}-generated.png",
+        f"Originals and what the generator of {study.title(name)} makes of them (paper: Figures 10 and 13)",
+        originals.x,
+        generated,
+        [f"is {names[y]},\nanswered {names[a]}" for y, a in zip(originals.y.tolist(), answers.tolist(), strict=True)],
+        ("original", "generated"),
+    )
+    assert drawn.stat().st_size > 0
+
+
+@pytest.mark.robust(paper="exploring", claim="7", defense="dropout_ensemble", attack="ascent")
 def test_vote_variances_are_drawn(study: ExploringStudy, figures: Path) -> None:
     """7: Figure 7, the mean variance of the votes by (original, target) class; on the diagonal the originals."""
     from pytest_robust.reports.heat_maps import draw_heat_maps

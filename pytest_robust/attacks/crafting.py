@@ -27,7 +27,10 @@ from pytest_robust.store.code import module_fingerprint
 from pytest_robust.store.fingerprint import fingerprint
 
 KIND = "adversarial"
-_IMPORT = re.compile(rf"^\s*(?:from|import)\s+({re.escape(__package__)}\.\w+)", re.MULTILINE)
+#: The attack modules, and what 8-bit pixels are: an attack on them searches among those.
+_IMPORT = re.compile(
+    rf"^\s*(?:from|import)\s+({re.escape(__package__)}\.\w+|pytest_robust\.data\.pixels)\b", re.MULTILINE
+)
 
 
 def targets_for(attack: Attack, surface: Classifier, split: Split) -> Tensor | None:
@@ -166,7 +169,7 @@ def _import_paths(attack: Attack) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _code(module: str) -> list[str]:
-    """What the attack's code is: its module and this package's attack modules that it or the crafting imports.
+    """What the attack's code is: its module, and this package's that make images and that it or the crafting imports.
 
     ART's own modules count by ART's version. An edit to one attack does not craft another's images again. Of an attack
     from elsewhere, the user's own modules that it imports count as well.

@@ -40,10 +40,6 @@ class FGS(MinimalStep):
     def __init__(self, estimator: Any, batch_size: int = 64, seed: int = 0) -> None:
         super().__init__(estimator, batch_size=batch_size, seed=seed)
 
-    def _uphill(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits, _, gradient = self.loss_and_gradient(x, y)
-        return logits, gradient
-
     def _direction(self, gradient: Tensor, largest: Tensor) -> Tensor:  # noqa: ARG002 (a sign has no scale)
         return gradient.sign()
 
@@ -105,10 +101,6 @@ class FGV(_Graded):
 
     def __init__(self, estimator: Any, batch_size: int = 64, seed: int = 0) -> None:
         super().__init__(estimator, batch_size=batch_size, seed=seed)
-
-    def _uphill(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits, _, gradient = self.loss_and_gradient(x, y)
-        return logits, gradient
 
 
 class HotCold(_Graded):

@@ -116,9 +116,10 @@ class MinimalStep(TorchAttack):
         failed = high.isinf() & (low >= last)
         return failed | (high <= first) | (high.isfinite() & self._closed(line, low, high))
 
-    @abstractmethod
     def _uphill(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and the gradient along which the label is to change, of one pass."""
+        """Logits, and the gradient along which the label is to change, of one pass: the loss's, if not overridden."""
+        logits, _, gradient = self.loss_and_gradient(x, y)
+        return logits, gradient
 
     @abstractmethod
     def _direction(self, gradient: Tensor, largest: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Indexed
 
-from pytest_robust.data.images import chunk_ranges
+from pytest_robust.data.images import chunk_ranges, random_subset
 from pytest_robust.data.pixels import split_from_bytes
 from pytest_robust.data.split import Split, check_labels, positions
 from pytest_robust.errors import DataError
@@ -142,10 +142,7 @@ class ImageFolder:
         Raises:
             DataError: `size` is negative.
         """
-        if size < 0:
-            raise DataError(f"{self.name}: a sample of {size} images cannot be drawn; ask for 0 or more.")
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size]
-        return self.subset(order, name=f"{self.name}[{min(size, len(self))} of {len(self)}, seed {seed}]")
+        return self.subset(*random_subset(len(self), size, seed, self.name))
 
     def chunks(self, size: int) -> Iterator[Split]:
         """All images in order, as splits in memory of at most `size` images.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch import Tensor
 
 from pytest_robust.errors import DataError
@@ -46,6 +47,18 @@ class Images(Protocol):
 
     def chunks(self, size: int) -> Iterator[Split]:
         """All images in order, as splits in memory of at most `size` images."""
+
+
+def random_subset(n: int, size: int, seed: int, where: str) -> tuple[Tensor, str]:
+    """Positions of `size` of `n` images drawn without replacement, or of all; and what to call them.
+
+    Raises:
+        DataError: `size` is negative.
+    """
+    if size < 0:
+        raise DataError(f"{where}: a sample of {size} images cannot be drawn; ask for 0 or more.")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:size]
+    return order, f"{where}[{min(size, n)} of {n}, seed {seed}]"
 
 
 def chunk_ranges(n: int, size: int, where: str) -> list[range]:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pytest_robust.data.images import chunk_ranges
+from pytest_robust.data.images import chunk_ranges, random_subset
 from pytest_robust.errors import DataError
 
 Kind = Literal["natural", "interpolated", "adversarial"]
@@ -86,10 +86,7 @@ class Split:
         Raises:
             DataError: `size` is negative.
         """
-        if size < 0:
-            raise DataError(f"{self.name}: a sample of {size} images cannot be drawn; ask for 0 or more.")
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size]
-        return self.subset(order, name=f"{self.name}[{min(size, len(self))} of {len(self)}, seed {seed}]")
+        return self.subset(*random_subset(len(self), size, seed, self.name))
 
     def chunks(self, size: int) -> Iterator[Split]:
         """All images in order, as splits of at most `size` images that share this one's memory.

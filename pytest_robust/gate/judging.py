@@ -28,6 +28,7 @@ class Judged:
         not_compared: why there is none although a baseline was given; "" where there is, or none was given.
         reproduce: a command that does it again.
         doubts: checks on the evaluation that are raised, a sentence each.
+        picture: file in the report folder that shows the worst images; "" where there is none.
     """
 
     gate: Gate
@@ -38,6 +39,7 @@ class Judged:
     not_compared: str = ""
     reproduce: str = ""
     doubts: tuple[str, ...] = ()
+    picture: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -77,7 +79,7 @@ class Judged:
             f"  images: {measured.used}{saved}",
             f"  clean accuracy: {first.clean_accuracy}" if first.attack and len(measured.results) == 1 else "",
             f"  seed: {first.seed}, device: {first.device}",
-            f"  worst images: {', '.join(map(str, measured.worst))}",
+            f"  worst images: {', '.join(map(str, measured.worst))}{self.picture and f' ({self.picture})'}",
             f"  baseline: {self.change or self.not_compared}" if self.change or self.not_compared else "",
             f"  to reproduce: {self.reproduce}" if self.reproduce else "",
             f"  in Python: {first.reproduce}" if len(measured.results) == 1 else "",
@@ -108,6 +110,7 @@ class Judged:
             "images": len(measured.data),
             "images_used": measured.used,
             "worst": measured.worst,
+            "picture": self.picture,
             "seed": first.seed,
             "device": first.device,
             "checks": list(self.doubts),

@@ -24,6 +24,7 @@ from pytest_robust.evaluation.verdict import Interval, at_least, at_most
 from pytest_robust.gate.requirements import Gate, Requirement
 from pytest_robust.gate.result import Result
 from pytest_robust.gate.robust import Robust
+from pytest_robust.gate.worst import WorstImages, worst_images
 from pytest_robust.threats.defended import Defended
 
 #: Images in a batch of a sequential measurement (ours): at most 99 too many are attacked, and smaller batches would
@@ -43,7 +44,7 @@ class Measurement:
         outcomes: bool per image, in the order of the data, of what the metric counts; None where the metric is no share
             of all images, or not all were looked at.
         data: all images.
-        used: how many of them were looked at.
+        seen: int64 of shape (n,): positions in the data of the images that were looked at, in the results' order.
         worst: indices of the images that the model is worst at, the worst first.
         results: behind it, one per batch.
         checks: why the figure is no evidence, a sentence each.
@@ -52,15 +53,24 @@ class Measurement:
     figure: Interval
     outcomes: Tensor | None
     data: Split
-    used: int
+    seen: Tensor
     worst: list[int]
     results: tuple[Result, ...]
     checks: tuple[str, ...]
 
     @property
+    def used(self) -> int:
+        """How many images were looked at."""
+        return len(self.seen)
+
+    @property
     def attack(self) -> Attack | None:
         """With all its parameters."""
         return self.results[0].attack
+
+    def worst_images(self) -> WorstImages:
+        """Those at `worst`, with the answers to them."""
+        return worst_images(self.results, self.seen, self.worst)
 
 
 class Measurer:
@@ -101,7 +111,7 @@ class Measurer:
             counted = COUNTED[requirement.metric](result)
             figure = Rate.of(counted, confidence=self.gate.confidence)
             outcomes = None if requirement.metric == "attack_success_rate" else counted
-        return Measurement(figure, outcomes, data, len(data), result.worst(10), (result,), result.checks)
+        return Measurement(figure, outcomes, data, torch.arange(len(data)), result.worst(10), (result,), result.checks)
 
     def _in_batches(self, requirement: Requirement) -> Measurement:
         """Batches in a random order of fixed seed, until the threshold is certainly met or missed."""
@@ -116,7 +126,7 @@ class Measurer:
         order = torch.cat([result.margins.cpu() for result in results]).argsort(stable=True)
         worst = [int(i) for i in used[order[:10]]]
         checks = self._clean(requirement).checks + evidence_checks(_joined(results, data.subset(used)))
-        return Measurement(test.rate, None, data, len(used), worst, tuple(results), checks)
+        return Measurement(test.rate, None, data, used, worst, tuple(results), checks)
 
     def _clean(self, requirement: Requirement) -> Result:
         """All images as they are: a batch alone is too small to be told from guessing."""

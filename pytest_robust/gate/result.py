@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
@@ -15,6 +16,7 @@ from pytest_robust.data.split import Split
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.evaluation.rate import CONFIDENCE, Rate
 from pytest_robust.evaluation.verdict import Judgement, Verdict, at_least, at_most
+from pytest_robust.gate.worst import WorstImages, worst_images
 
 #: Characters of a value that pytest shows in full where an assertion fails.
 SHOWN = 230
@@ -169,6 +171,15 @@ class Result:
 
     def _worst(self, count: int) -> list[int]:
         return [int(i) for i in self._order[:count]]
+
+    def worst_images(self, count: int = 10) -> WorstImages:
+        """Those at `worst`, with the answers to them; `draw_worst_images` draws them."""
+        self.told(self, "worst")
+        return self.worst_shown(count)
+
+    def worst_shown(self, count: int = 10) -> WorstImages:
+        """As `worst_images`, for reports: nobody asserts on what they show, so nobody is told."""
+        return worst_images([self], torch.arange(len(self)), self._worst(count))
 
     @cached_property
     def _order(self) -> Tensor:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_robust.errors import RobustError
+from pytest_robust.harness.pictures import picture_of
 from pytest_robust.harness.records import record_diagnosis, record_requirement
 from pytest_robust.harness.session import RobustSession, session_of
 
@@ -129,6 +130,12 @@ class RequirementItem(GateItem):
             raise RequirementFailed(str(error), pytrace=False) from None  # it tells of its cause
         from pytest_robust.gate.run import kept_by
 
+        if judged.outcome != "pass":
+            folder = self.parent.session_state.options.report
+            # By file and line, as errors name a requirement.
+            where = f"{self.parent.gate.path}-{self.line}"
+            picture = picture_of(folder, where, self.name, judged.measurement.worst_images)
+            judged = replace(judged, picture=picture)
         row = {**judged.as_dict(), "gate_keeps": kept_by(self.parent.gate)}
         record_requirement(self, row, entry and asdict(entry))
         self.end(judged.outcome, judged.sentence(), judged.explain())

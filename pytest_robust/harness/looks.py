@@ -9,10 +9,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest._code.code import ExceptionRepr
+
+from pytest_robust.harness.pictures import picture_of
 
 if TYPE_CHECKING:
     from pytest_robust.gate.result import Result
@@ -71,8 +74,11 @@ def _merged(several: Iterable[Seen]) -> Seen:
     return merged
 
 
-def tell(item: pytest.Item, report: pytest.TestReport, noted: Looks) -> None:
-    """Explain the results to whoever reads a failed report; fail a passed one whose figures are no evidence."""
+def tell(item: pytest.Item, report: pytest.TestReport, noted: Looks, folder: Path | None) -> None:
+    """Explain the results to whoever reads a failed report; fail a passed one whose figures are no evidence.
+
+    `folder` is for pictures of the worst images; None draws none.
+    """
     if report.when == "setup" and report.passed:
         return  # what a fixture has looked at, the test stands on
     looks = noted.drain(item)
@@ -87,13 +93,15 @@ def tell(item: pytest.Item, report: pytest.TestReport, noted: Looks) -> None:
             "`checks` in the test to judge them yourself."
         )
     if report.failed:
-        text = "\n\n".join(_explained(item, result) for result, _ in looks)
+        text = "\n\n".join(_explained(item, number, result, folder) for number, (result, _) in enumerate(looks, 1))
         if isinstance(report.longrepr, ExceptionRepr):
             report.longrepr.addsection(TITLE, text)  # with the error itself, so that JUnit's XML has it too
         else:
             report.sections.append((TITLE, text))
 
 
-def _explained(item: pytest.Item, result: Result) -> str:
+def _explained(item: pytest.Item, number: int, result: Result, folder: Path | None) -> str:
+    picture = picture_of(folder, f"{item.nodeid}-{number}", result.title, result.worst_shown)
+    shown = f"\n  picture of the worst: {picture}" if picture else ""
     command = f"pytest {shlex.quote(item.nodeid)} --robust-seed={result.seed} --robust-device={result.device}"
-    return f"{result.explain()}\n  in pytest: {command}"
+    return f"{result.explain()}{shown}\n  in pytest: {command}"

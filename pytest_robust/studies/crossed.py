@@ -156,20 +156,7 @@ def cross(
     correct = torch.stack([labels == images.y.cpu() for labels in predicted.values()], 1)
     common = right_by_all(known.name, predicted, pixels)
     attacked = drawn(common, limit, bench.settings.seed)
-    parts: dict[str, dict[str, list[Artifact]]] = {a: {n: [] for n in known.members} for a in chosen}
-    networks = list(known.members.values())
-    keys = {
-        name: dict(zip(known.members, _keys(networks, a, pixels, bench), strict=True)) for name, a in chosen.items()
-    }
-    for chunk in chunks_of(pixels, attacked):
-        for name, attack in chosen.items():
-            for network, key in keys[name].items():
-                surface = known.members[network]
-                parts[name][network].append(_measured(key, surface, networks, attack, chunk, bench))
-    crafted = {
-        name: {network: _assembled(found, chosen[name]) for network, found in by_network.items()}
-        for name, by_network in parts.items()
-    }
+    crafted = _crafted(known, chosen, pixels, attacked, bench)
     groups = {name: known.groups.get(name) for name in known.members}
     about = (known.name, images.name, tuple(known.members), groups, tuple(chosen))
     shape = torch.Size(images.input_shape)
@@ -183,6 +170,24 @@ def _check_fits(family: Family, images: Images) -> None:
             f"{family.num_classes} classes, but {images.name} has {images.input_shape} and {images.num_classes}: give "
             "the images that the networks were made for."
         )
+
+
+def _crafted(
+    family: Family, attacks: Mapping[str, Attack], images: Images, attacked: Tensor, bench: Bench
+) -> dict[str, dict[str, Crafted]]:
+    """By attack, then by network. A chunk of images is done with before the next one is read."""
+    networks = list(family.members.values())
+    keys = {a: dict(zip(family.members, _keys(networks, attacks[a], images, bench), strict=True)) for a in attacks}
+    parts: dict[str, dict[str, list[Artifact]]] = {a: {n: [] for n in family.members} for a in attacks}
+    for chunk in chunks_of(images, attacked):
+        for name, attack in attacks.items():
+            for network, key in keys[name].items():
+                surface = family.members[network]
+                parts[name][network].append(_measured(key, surface, networks, attack, chunk, bench))
+    return {
+        name: {network: _assembled(found, attacks[name]) for network, found in by_network.items()}
+        for name, by_network in parts.items()
+    }
 
 
 def paired_entries(crossed: Crossed, field: str, first: str, second: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from tabulate import tabulate
-from torch import Tensor, nn
+from torch import Tensor
 
-from pytest_robust.attacks.attack import Attack
-from pytest_robust.bench.bench import Bench
-from pytest_robust.data.images import Images
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.rate import Rate
-from pytest_robust.models.family import Family
-from pytest_robust.studies.crossed import Crossed, cross
+from pytest_robust.studies.crossed import Crossed
+from pytest_robust.studies.study import FamilyStudy
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False)
-class PortabilityMatrix:
+class PortabilityMatrix(FamilyStudy):
     """Of the images that fool one network, how many fool another.
 
     Args:
@@ -49,31 +46,7 @@ class PortabilityMatrix:
     checks: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(
-        cls,
-        family: str | Family | Mapping[str, nn.Module],
-        images: Images,
-        attacks: Sequence[str | Attack],
-        bench: Bench,
-        *,
-        limit: int | None = None,
-    ) -> PortabilityMatrix:
-        """Attack every network of a family, and test every network on the images that fooled it.
-
-        Args:
-            family: a registered name, ``FILE.py:FUNCTION``, a `Family`, or networks by name.
-            images: a `Split` or an `ImageFolder`; those that all networks classify correctly are attacked.
-            attacks: registered names, or attacks.
-            bench: attacks and keeps the numbers.
-            limit: at most so many images are attacked, drawn at random; None is all.
-
-        Raises:
-            FamilyError, SettingsError: as `cross` raises them.
-        """
-        return cls.from_crossed(cross(family, images, attacks, bench, limit=limit))
-
-    @classmethod
-    def from_crossed(cls, crossed: Crossed) -> PortabilityMatrix:
+    def from_crossed(cls, crossed: Crossed) -> Self:
         """From the numbers per image that a study has already made."""
         fools = {a: torch.stack([crossed.crafted[a][n].fools for n in crossed.networks]) for a in crossed.attacks}
         made = {a: torch.stack([crossed.crafted[a][n].success for n in crossed.networks]) for a in crossed.attacks}

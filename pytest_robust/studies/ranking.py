@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tabulate import tabulate
-from torch import nn
 
-from pytest_robust.attacks.attack import Attack
-from pytest_robust.bench.bench import Bench
-from pytest_robust.data.images import Images
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.estimate import Estimate, estimated_mean, from_plain, median_of, to_plain
 from pytest_robust.evaluation.mean import mean_of
 from pytest_robust.evaluation.rank_correlation import RankCorrelation
 from pytest_robust.evaluation.rate import Rate
-from pytest_robust.models.family import Family
 from pytest_robust.studies.correlations import correlations
-from pytest_robust.studies.crossed import Crafted, Crossed, cross
+from pytest_robust.studies.crossed import Crafted, Crossed
 from pytest_robust.studies.metrics import FLOOR, METRICS
+from pytest_robust.studies.study import FamilyStudy
 
 SCHEMA = 1
 
@@ -50,7 +46,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class RobustnessRanking:
+class RobustnessRanking(FamilyStudy):
     """Robustness of the networks of a family, and its rank correlation with their accuracy.
 
     Args:
@@ -75,31 +71,7 @@ class RobustnessRanking:
     checks: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(
-        cls,
-        family: str | Family | Mapping[str, nn.Module],
-        images: Images,
-        attacks: Sequence[str | Attack],
-        bench: Bench,
-        *,
-        limit: int | None = None,
-    ) -> RobustnessRanking:
-        """Attack every network of a family on the images that all of them classify correctly.
-
-        Args:
-            family: a registered name, ``FILE.py:FUNCTION``, a `Family`, or networks by name.
-            images: a `Split` or an `ImageFolder`.
-            attacks: registered names, or attacks; those for the smallest perturbation (``fgs``) make sense.
-            bench: attacks and keeps the numbers.
-            limit: at most so many images are attacked, drawn at random; None is all.
-
-        Raises:
-            FamilyError, SettingsError: as `cross` raises them.
-        """
-        return cls.from_crossed(cross(family, images, attacks, bench, limit=limit))
-
-    @classmethod
-    def from_crossed(cls, crossed: Crossed) -> RobustnessRanking:
+    def from_crossed(cls, crossed: Crossed) -> Self:
         """From the numbers per image that a study has already made."""
         networks, attacks = crossed.networks, crossed.attacks
         accuracy = {network: Rate.of(crossed.correct[:, i]) for i, network in enumerate(networks)}

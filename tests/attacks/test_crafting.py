@@ -183,19 +183,23 @@ def test_the_key_follows_the_source_of_a_strangers_attack(tmp_path, monkeypatch,
 def test_the_key_follows_an_attacks_own_modules_and_no_other_attacks(monkeypatch, toy, toy_images):
     from pytest_robust.attacks import crafting
 
+    fgs = Attack(name="fgs", implementation="pytest_robust.attacks.fixed_directions:FGS")
     read, keys = crafting._source, {}
-    for edited in ("none", "pgd", "geometry", "crafting", "cw_l2", "jsma"):
-        changed = f"pytest_robust.attacks.{edited}"
+    edits = ("none", "attacks.pgd", "attacks.geometry", "attacks.crafting", "attacks.cw_l2", "attacks.jsma")
+    for edited in (*edits, "data.pixels"):
+        changed = f"pytest_robust.{edited}"
 
         def source(module, changed=changed):
             return _Edited(read(module)) if module == changed else read(module)
 
         monkeypatch.setattr(crafting, "_source", source)
         crafting._code.cache_clear()
-        keys[edited] = attack_key(PGD, toy, toy_images, 0)
+        keys[edited] = [attack_key(attack, toy, toy_images, 0) for attack in (PGD, fgs)]
     crafting._code.cache_clear()
-    assert len({keys[name] for name in ("none", "pgd", "geometry", "crafting")}) == 4
-    assert keys["none"] == keys["cw_l2"] == keys["jsma"]
+    pgd = {edited: key for edited, (key, _) in keys.items()}
+    assert len({pgd[name] for name in ("none", "attacks.pgd", "attacks.geometry", "attacks.crafting")}) == 4
+    assert pgd["none"] == pgd["attacks.cw_l2"] == pgd["attacks.jsma"] == pgd["data.pixels"]
+    assert keys["none"][1] != keys["data.pixels"][1], "fgs searches among 8-bit images"
 
 
 class _Edited:

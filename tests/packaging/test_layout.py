@@ -161,7 +161,6 @@ def test_no_machines_own_paths_are_written_down():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Iterator[zipfile.ZipFile]:
     """Built from a copy, because a build leaves folders behind and reads what an earlier one left."""
-    pytest.importorskip("setuptools")
     copy, out = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("wheel")
     copy.mkdir()
     for name in ("pytest_robust", "defenses", "fixtures"):

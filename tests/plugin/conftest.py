@@ -108,6 +108,4 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callabl
 @pytest.fixture(params=["no xdist", "-n0", "-n2"])
 def xdist_args(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """The three ways to run a suite that must give one summary."""
-    if request.param != "no xdist":
-        pytest.importorskip("xdist")
     return ("-p", "no:xdist") if request.param == "no xdist" else (request.param,)

@@ -127,6 +127,15 @@ def test_a_failed_requirement_says_all_that_one_needs_and_shows_no_traceback(gat
     assert "gates.py" not in out
 
 
+def test_the_worst_images_of_a_failed_requirement_are_drawn_into_the_report(pytester, gate):
+    failing = '[[require]]\nattack = "fgsm"\neps = 0.2\nat_least = 0.9\n[[require]]\nat_least = 0.1'
+    result = gate(failing, "--robust-report=report")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["  worst images: *, * (worst-robust.toml-4.png)"])
+    assert [row["picture"] for row in results(pytester)["requirements"]] == ["worst-robust.toml-4.png", ""]
+    assert [path.name for path in (pytester.path / "report").glob("*.png")] == ["worst-robust.toml-4.png"]
+
+
 OPEN = '[[require]]\nattack = "fgsm"\neps = 0.04\nat_least = {}'
 
 

@@ -76,8 +76,16 @@ def test_a_failed_assertion_explains_itself(release):
     assert "worst images: " in str(failure.text)
 
 
+@pytest.mark.parametrize("options", [(), ("-n1",)], ids=["alone", "xdist"])
+def test_a_failed_assertion_draws_the_worst_images_into_the_report(release, pytester, options):
+    result = release(FAILING, "--robust-report=report", *options)
+    result.assert_outcomes(failed=1)
+    name = "worst-test_release.py-test_release-1.png"
+    result.stdout.fnmatch_lines([f"  picture of the worst: {name}"])
+    assert [path.name for path in (pytester.path / "report").glob("*.png")] == [name]
+
+
 def test_it_does_so_from_an_xdist_worker(release):
-    pytest.importorskip("xdist")
     result = release(FAILING, "--robust-seed=3", "-n1")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(EXPLAINED)

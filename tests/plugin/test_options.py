@@ -191,7 +191,8 @@ def test_what_follows_two_hyphens_is_a_file_name(pytester):
 
 
 def test_asking_for_a_gpu_that_is_not_there_is_a_usage_error(pytester):
-    torch = pytest.importorskip("torch")
+    import torch
+
     if torch.cuda.is_available():
         device, missing = f"cuda:{torch.cuda.device_count()}", "CUDA device(s)"
     else:

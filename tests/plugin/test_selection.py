@@ -75,7 +75,6 @@ def test_a_wrong_marker_is_an_error_that_names_the_test(suite, marker, message):
 
 
 def test_a_wrong_marker_is_an_error_in_a_worker_too(suite):
-    pytest.importorskip("xdist")
     result = suite("import pytest\n@pytest.mark.robust(defence='shield')\ndef test_typo(): pass", "-n1")
     assert result.parseoutcomes()["errors"] == 1
     result.stdout.fnmatch_lines(["*test_it.py::test_typo: the marker robust(...) takes no 'defence'*"])

@@ -136,7 +136,6 @@ def test_only_a_claim_can_be_recorded(suite):
 
 
 def test_numpy_numbers_cross_processes(suite):
-    pytest.importorskip("xdist")
     code = "import numpy\ndef test(robust_record): robust_record(FakeClaim(value=numpy.float32(0.5), n=numpy.int64(3)))"
     result = suite(code, "-n1")
     result.assert_outcomes(passed=1)

@@ -11,18 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.mean import mean_of
 from pytest_robust.evaluation.pairs import pair_means
 from pytest_robust.evaluation.rate import Rate
+from pytest_robust.gate.worst import WorstImages
 from pytest_robust.reports import canvas, embeddings
 from pytest_robust.reports.bars import draw_bars
 from pytest_robust.reports.embeddings import draw_embeddings
 from pytest_robust.reports.heat_maps import draw_heat_maps
 from pytest_robust.reports.histograms import BINS, draw_histograms, draw_perturbation_histograms
 from pytest_robust.reports.image_grids import draw_mean_images, draw_mean_perturbations
+from pytest_robust.reports.image_pairs import draw_image_pairs, draw_worst_images
+from pytest_robust.reports.vote_bars import OTHERS, draw_votes
+from pytest_robust.threats.decision import Decision
 
 NAN = float("nan")
 
@@ -227,3 +232,56 @@ def test_matplotlib_is_imported_when_something_is_drawn_and_pyplot_never(path: P
     imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     assert not any("pyplot" in ast.unparse(node) for node in imports)
     assert not any("matplotlib" in ast.unparse(node) for node in tree.body if node in imports)
+
+
+def worst(channels: int, n: int = 3) -> WorstImages:
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.rand(n, channels, 8, 8, generator=generator)
+    attacked = (clean + 0.1 * torch.rand(n, channels, 8, 8, generator=generator)).clamp(0, 1)
+    before = Decision(torch.arange(n), torch.zeros(n, dtype=torch.bool), torch.zeros(n))
+    after = Decision(torch.arange(n) + 1, torch.zeros(n, dtype=torch.bool), torch.zeros(n))
+    return WorstImages([40, 7, 12][:n], torch.arange(n), clean, before, attacked, after)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_worst_images_stand_over_what_the_attack_made_of_them(tmp_path: Path, drawn: list[Any], channels: int) -> None:
+    shown = worst(channels)
+    assert is_picture(draw_worst_images(tmp_path / "worst.png", "Worst", shown))
+    axes = drawn[0].axes
+    panels = [np.asarray(axis.images[0].get_array()) for axis in axes[:9]]
+    as_shown = (lambda x: x.permute(1, 2, 0)) if channels == 3 else (lambda x: x.mean(0))
+    for column in range(3):
+        clean, attacked = shown.clean[column], shown.attacked[column]
+        assert np.array_equal(panels[column], as_shown(clean).numpy())
+        assert np.array_equal(panels[3 + column], as_shown(attacked).numpy())
+        assert np.allclose(panels[6 + column], (attacked - clean).mean(0).numpy())
+    assert [axis.get_title() for axis in axes[:3]] == ["#40, is 0:\n0 → 1", "#7, is 1:\n1 → 2", "#12, is 2:\n2 → 3"]
+    assert [axes[i].get_ylabel() for i in (0, 3, 6)] == ["as it is", "attacked", "difference"]
+    limits = {axis.images[0].get_clim() for axis in axes[6:9]}
+    assert len(limits) == 1, "differences are on one scale"
+
+
+def test_worst_images_without_an_attack_are_one_row(tmp_path: Path, drawn: list[Any]) -> None:
+    shown = worst(1)
+    draw_worst_images(tmp_path / "worst.png", "Worst", WorstImages(shown.index, shown.y, shown.clean, shown.answers))
+    assert [axis.get_ylabel() for axis in drawn[0].axes] == ["as it is", "", ""]
+    with pytest.raises(SettingsError, match="at least one"):
+        draw_worst_images(tmp_path / "none.png", "Worst", worst(1, 0))
+
+
+@pytest.mark.parametrize(("after", "captions"), [((2, 1, 8, 8), 2), ((3, 1, 8, 8), 2), ((3, 3, 8, 8), 3)])
+def test_pairs_of_images_that_do_not_fit_are_refused(tmp_path: Path, after: tuple[int, ...], captions: int) -> None:
+    with pytest.raises(SettingsError, match="one caption for each"):
+        draw_image_pairs(tmp_path / "no.png", "Pairs", torch.rand(3, 1, 8, 8), torch.rand(after), ["x"] * captions)
+
+
+def test_votes_are_bars_in_the_colours_of_their_classes(tmp_path: Path, drawn: list[Any]) -> None:
+    votes = {"original": torch.tensor([9.0, 1.0, 0.0, 0.0]), "adversary": torch.tensor([3.0, 2.0, 0.0, 5.0])}
+    assert is_picture(draw_votes(tmp_path / "votes.png", "Votes", votes, ["cat", "dog", "frog", "ship"], 0, 3))
+    for axis, counts in zip(drawn[0].axes, votes.values(), strict=True):
+        bars = axis.patches
+        assert [bar.get_height() for bar in bars] == counts.tolist()
+        colours = [canvas.COLOURS[0], OTHERS, OTHERS, canvas.COLOURS[1]]
+        assert [bar.get_facecolor() for bar in bars] == [to_rgba(colour) for colour in colours]
+    with pytest.raises(SettingsError, match="4 classes"):
+        draw_votes(tmp_path / "no.png", "Votes", {"a": torch.zeros(3)}, ["cat", "dog", "frog", "ship"], 0, 3)
