@@ -89,9 +89,13 @@ class GateItem(pytest.Item):
     @property
     def command(self) -> str:
         """What runs this test alone."""
-        seed = self.parent.session_state.options.seed
-        file = os.path.relpath(self.path, self.config.invocation_params.dir)
-        return f"pytest {shlex.quote(f'{file}::{self.name}')}{f' --robust-seed={seed}' if seed else ''}"
+        options, here = self.parent.session_state.options, self.config.invocation_params.dir
+        words = ["pytest", shlex.quote(f"{os.path.relpath(self.path, here)}::{self.name}")]
+        if options.seed:
+            words.append(f"--robust-seed={options.seed}")
+        if options.baseline is not None:
+            words.append(f"--robust-baseline={shlex.quote(os.path.relpath(options.baseline, here))}")
+        return " ".join(words)
 
     def end(self, outcome: str, sentence: str, explanation: str) -> None:
         """Pass, skip or fail."""

@@ -13,7 +13,7 @@ Claim = Mapping[str, Any]
 INFORMATION = "information"
 _HEADERS = ("claim", "defense", "data set", "attack", "measured", "threshold", "paper", "verdict")
 #: Wider cells are wrapped, so that a row with eight of them fits 160 columns.
-_WIDTHS = (18, 24, 14, 24, 40, 10, 18, 22)
+_WIDTHS = (22, 24, 14, 24, 40, 10, 18, 22)
 
 
 def claims_table(claims: Sequence[Claim]) -> str:

@@ -101,6 +101,7 @@ def test_a_model_that_is_significantly_worse_stops_the_build_though_it_keeps_its
         [
             "clean accuracy >= 0.5 fails: measured *; significantly worse than the baseline: 0.950 → *, worse by +*"
             " (95% CI +* to +*; the same 600 images; p = *, corrected for 2 requirements).",
+            "  to reproduce: pytest 'robust.toml::clean accuracy >= 0.5' --robust-baseline=base/line.json",
             "*NOT SAVED: the run is worse than the one it was compared with",
         ]
     )
