@@ -48,9 +48,9 @@ class AdversarialSet:
         return len(self.x)
 
     def __repr__(self) -> str:
-        """The attack and how many images it fooled its surface on."""
+        """The attack and how many of its images the surface misclassifies; some it may have had wrong before."""
         title = self.provenance.get("title", self.attack)
-        return f"AdversarialSet({title} of {self.clean.name}: {int(self.success.sum())} of {len(self)} fooled)"
+        return f"AdversarialSet({title} of {self.clean.name}: {int(self.success.sum())} of {len(self)} misclassified)"
 
     @property
     def y(self) -> Tensor:

@@ -14,13 +14,14 @@ from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.evaluating import checks as evidence_checks
 from pytest_robust.data.split import Split
-from pytest_robust.errors import GateError, UnreliableEvaluationWarning
+from pytest_robust.errors import GateError, RobustError, UnreliableEvaluationWarning
 from pytest_robust.evaluation.auroc import Auroc
 from pytest_robust.evaluation.detectors import Detection
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.evaluation.sequential import SequentialTest
 from pytest_robust.evaluation.verdict import Interval, at_least, at_most
+from pytest_robust.gate.attacks import attack_of
 from pytest_robust.gate.requirements import Gate, Requirement
 from pytest_robust.gate.result import Result
 from pytest_robust.gate.robust import Robust
@@ -95,6 +96,7 @@ class Measurer:
             GateError: the model cannot give the metric.
             RobustError: the model, the data or the attack cannot be used.
         """
+        self._check_attack(requirement)
         self._check_gives(requirement)
         possible = requirement.comparison in RULES and requirement.metric in COUNTED and requirement.attack is not None
         if requirement.sequential and possible and not all_images:
@@ -148,6 +150,16 @@ class Measurer:
                 **normalisation,
                 **requirement.parameters,
             )
+
+    def _check_attack(self, requirement: Requirement) -> None:
+        """Raise GateError for what the attack does not take, before the model and the data are loaded for it."""
+        if requirement.attack is None:
+            return
+        registry = self.robust.bench.registries.attacks
+        try:
+            attack_of(registry, requirement.attack, requirement.eps, requirement.norm, requirement.parameters)
+        except RobustError as error:
+            raise GateError(f"{self.gate.path}:{requirement.line}: {error}") from None
 
     def _check_gives(self, requirement: Requirement) -> None:
         if requirement.metric == "rejection" and not isinstance(self.robust.load(self.gate.model), Defended):

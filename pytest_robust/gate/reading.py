@@ -156,7 +156,7 @@ class _File:
             try:
                 found[key] = checks[key](table[key])
             except ValueError as error:
-                self.refuse((*path, key), f"{key} = {_shown(table[key])} in {place}: {error}.")
+                self.refuse((*path, key), f"{key} = {_shown(table[key])} in {place}: {_ended(str(error))}")
         return found
 
 
@@ -268,6 +268,11 @@ def _diagnose(
         file.refuse(path, '[diagnose] needs an attack, and no requirement has one: name it, attack = "pgd".')
     like = cast(Requirement, first)
     return Diagnose(cast(str, like.attack), like.norm, like.eps, like.parameters, line=line, **found)
+
+
+def _ended(text: str) -> str:
+    """A sentence with the one mark at its end."""
+    return text if text.endswith(("?", ".")) else f"{text}."
 
 
 def _shown(value: object) -> str:

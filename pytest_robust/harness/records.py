@@ -12,9 +12,10 @@ import pytest
 CLAIMS = pytest.StashKey[list[dict[str, Any]]]()
 REQUIREMENTS = pytest.StashKey[list[dict[str, Any]]]()
 DIAGNOSES = pytest.StashKey[list[dict[str, Any]]]()
+RESULTS = pytest.StashKey[list[dict[str, Any]]]()
 
 #: What a report carries, by the name it has there.
-_KEPT = {"claims": CLAIMS, "requirements": REQUIREMENTS, "diagnoses": DIAGNOSES}
+_KEPT = {"claims": CLAIMS, "requirements": REQUIREMENTS, "diagnoses": DIAGNOSES, "results": RESULTS}
 #: A claim's figures that go into JUnit's XML, each as the property ``robust_NAME``.
 _PROPERTIES = (
     "paper", "claim", "defense", "attack", "dataset", "value", "lower", "upper", "n", "comparison", "threshold",
@@ -53,6 +54,11 @@ def record_diagnosis(item: pytest.Item, diagnosis: Mapping[str, Any]) -> None:
     item.stash.setdefault(DIAGNOSES, []).append(plain(dict(diagnosis)))
 
 
+def record_result(item: pytest.Item, result: Mapping[str, Any]) -> None:
+    """Keep a result of the gate that a test has looked at, as plain data, for the report of the running phase."""
+    item.stash.setdefault(RESULTS, []).append(plain(dict(result)))
+
+
 def _add_properties(item: pytest.Item, figures: Mapping[str, Any]) -> None:
     for name in _PROPERTIES:
         if figures.get(name) not in (None, ""):
@@ -77,6 +83,7 @@ class Records:
         self._claims: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
         self._requirements: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
         self._diagnoses: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
+        self._results: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
         self.events: list[dict[str, Any]] = []
         #: What was missing, and how many tests were skipped for it.
         self.missing: Counter[str] = Counter()
@@ -95,6 +102,7 @@ class Records:
         self._claims[report.nodeid, report.when] = (carried["index"], claims)
         self._requirements[report.nodeid, report.when] = (carried["index"], carried["requirements"])
         self._diagnoses[report.nodeid, report.when] = (carried["index"], carried["diagnoses"])
+        self._results[report.nodeid, report.when] = (carried["index"], carried["results"])
 
     @property
     def claims(self) -> list[dict[str, Any]]:
@@ -112,6 +120,11 @@ class Records:
     def diagnoses(self) -> list[dict[str, Any]]:
         """The checks on each evaluation, in the order of the files."""
         return _in_order(self._diagnoses)
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The gate's results that tests have looked at, in the order of the files."""
+        return _in_order(self._results)
 
 
 def _in_order(kept: Mapping[tuple[str, str], tuple[int, list[dict[str, Any]]]]) -> list[dict[str, Any]]:

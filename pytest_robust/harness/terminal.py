@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,14 +119,27 @@ def write_report(session: RobustSession) -> None:
         "attacks": list(options.attack),
     }
     records, versions = session.records, current_versions()
-    kept = [
-        {k: v for k, v in row.items() if k not in ("entry", "explanation", "gate_keeps")}
-        for row in records.requirements
-    ]
+    told = {
+        "requirements": _without_words(records.requirements),
+        "diagnoses": records.diagnoses,
+        "results": _without_words(records.results),
+    }
     try:
-        write_results(options.report, records.claims, records.events, settings, versions, kept, records.diagnoses)
+        write_results(options.report, records.claims, records.events, settings, versions, **told)
         write_summary(
-            options.report, records.requirements, records.claims, records.diagnoses, records.events, settings, versions
+            options.report,
+            records.requirements,
+            records.claims,
+            records.diagnoses,
+            records.events,
+            settings,
+            versions,
+            results=records.results,
         )
     except RobustError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def _without_words(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What machines need of rows: not the text, nor what a baseline alone wants."""
+    return [{k: v for k, v in row.items() if k not in ("entry", "explanation", "gate_keeps")} for row in rows]

@@ -27,6 +27,7 @@ def write_summary(
     events: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
     versions: Mapping[str, str],
+    results: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write ``summary.md`` into `folder`, which is there, and return its path.
 
@@ -35,6 +36,7 @@ def write_summary(
     """
     parts = [
         *_requirements(requirements),
+        *_tests(results),
         *_claims(claims),
         *[_folded(f"Checks on the evaluation: {found['title']}", str(found["markdown"])) for found in diagnoses],
         _folded("Settings", _settings(requirements, claims, events, settings, versions)),
@@ -63,6 +65,20 @@ def _requirements(rows: Sequence[Row]) -> list[str]:
         if row["verdict"] not in ("holds", "information"):
             parts.append(_folded(f"{row['requirement']}: {row['verdict']}", _code(row)))
     return parts
+
+
+def _tests(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Tests of the fixture `robust`, with every result that they looked at."""
+    if not results:
+        return []
+    outcomes = {str(row["test"]): row["outcome"] for row in results}
+    failed = [test for test, outcome in outcomes.items() if outcome == "failed"]
+    headline = f"{len(failed)} of {len(outcomes)} tests failed" if failed else f"all {len(outcomes)} tests passed"
+    signs = {"passed": "✅", "failed": "❌"}
+    cells = [(signs.get(str(row["outcome"]), "⚪"), _cell(row["test"]), _cell(row["title"])) for row in results]
+    table = tabulate(cells, ("", "test", "measured"), tablefmt="github", disable_numparse=True)
+    folded = [_folded(str(row["test"]), _code(row)) for row in results if row["outcome"] == "failed"]
+    return [f"## Robustness: {headline}", table, *folded]
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -33,12 +33,13 @@ def write_results(
     versions: Mapping[str, str],
     requirements: Sequence[Mapping[str, Any]] = (),
     diagnoses: Sequence[Mapping[str, Any]] = (),
+    results: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write ``results.json`` into `folder` (made if it is not there) and return its path.
 
     The file appears whole or not at all, also if the process dies. Its sections are ``claims``, ``requirements``,
-    ``diagnoses``, ``evaluations``, ``studies``, ``settings``, ``versions`` and ``spent``; numbers that JSON cannot
-    hold (NaN, infinity) are null.
+    ``diagnoses``, ``results`` (of the fixture ``robust``, by test), ``evaluations``, ``studies``, ``settings``,
+    ``versions`` and ``spent``; numbers that JSON cannot hold (NaN, infinity) are null.
 
     Raises:
         SettingsError: the folder cannot be written.
@@ -48,6 +49,7 @@ def write_results(
         "claims": [dict(claim) for claim in claims],
         "requirements": [dict(requirement) for requirement in requirements],
         "diagnoses": [dict(diagnosis) for diagnosis in diagnoses],
+        "results": [dict(result) for result in results],
         "evaluations": _evaluations(events),
         "studies": studies_in(events),
         "settings": dict(settings),

@@ -127,6 +127,15 @@ def test_a_failed_requirement_says_all_that_one_needs_and_shows_no_traceback(gat
     assert "gates.py" not in out
 
 
+@pytest.mark.parametrize("keys", ['attack = "fgs"\neps = 0.1', 'attack = "deepfool"\nnorm = "linf"'])
+def test_what_an_attack_does_not_take_is_said_with_its_line_before_the_model_is_made(gate, keys):
+    release = RELEASE + "\ndef broken(): raise RuntimeError('the factory ran')\n"
+    result = gate(f"[[require]]\n{keys}\nat_least = 0.5", head=GATE.replace(":model", ":broken"), release=release)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["robust.toml:4: the attack *"])
+    assert "the factory ran" not in result.stdout.str()
+
+
 def test_the_worst_images_of_a_failed_requirement_are_drawn_into_the_report(pytester, gate):
     failing = '[[require]]\nattack = "fgsm"\neps = 0.2\nat_least = 0.9\n[[require]]\nat_least = 0.1'
     result = gate(failing, "--robust-report=report")

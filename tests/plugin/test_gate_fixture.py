@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
@@ -82,7 +83,12 @@ def test_a_failed_assertion_draws_the_worst_images_into_the_report(release, pyte
     result.assert_outcomes(failed=1)
     name = "worst-test_release.py-test_release-1.png"
     result.stdout.fnmatch_lines([f"  picture of the worst: {name}"])
-    assert [path.name for path in (pytester.path / "report").glob("*.png")] == [name]
+    report = pytester.path / "report"
+    assert [path.name for path in report.glob("*.png")] == [name]
+    (row,) = json.loads((report / "results.json").read_text(encoding="utf-8"))["results"]
+    assert (row["test"], row["outcome"], row["picture"]) == ("test_release.py::test_release", "failed", name)
+    assert row["accuracy"]["n"] == 40
+    assert "## Robustness: 1 of 1 tests failed" in (report / "summary.md").read_text(encoding="utf-8")
 
 
 def test_it_does_so_from_an_xdist_worker(release):

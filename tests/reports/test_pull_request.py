@@ -21,9 +21,9 @@ WORSE = {
 BROKEN = {"requirement": "square accuracy >= 0.5", "verdict": "error", "outcome": "fail", "reason": "no model"}
 
 
-def written(tmp_path, rows, claims=(), diagnoses=(), settings=None):
+def written(tmp_path, rows, claims=(), diagnoses=(), settings=None, results=()):
     settings = settings or {"dataset": "digits", "scale": "quick", "seed": 3, "defenses": []}
-    path = write_summary(tmp_path, rows, claims, diagnoses, [], settings, {"torch": "2"})
+    path = write_summary(tmp_path, rows, claims, diagnoses, [], settings, {"torch": "2"}, results)
     return path.read_text(encoding="utf-8")
 
 
@@ -97,3 +97,16 @@ def test_an_outcome_that_is_not_the_verdicts_own_is_said():
     assert "5 of 20" in table
     assert "baseline" in table
     assert "baseline" not in requirements_table([HOLDS]), "a column that says nothing is left out"
+
+
+def test_tests_of_the_fixture_are_named_with_what_they_looked_at(tmp_path):
+    row = {"test": "test_a.py::test_x[a|b]", "outcome": "failed", "title": "robust accuracy 0.3", "explanation": "why"}
+    passed = {**row, "test": "test_a.py::test_y", "outcome": "passed", "explanation": "all well"}
+    text = written(tmp_path, [], results=[row, {**row, "title": "clean accuracy 0.9"}, passed])
+    assert text.startswith("## Robustness: 1 of 2 tests failed")
+    assert text.count("| ❌") == 2
+    assert text.count("| ✅") == 1
+    assert "clean accuracy 0.9" in text
+    assert "```text\nwhy\n```" in text
+    assert "all well" not in text
+    assert "all 1 tests passed" in written(tmp_path, [], results=[passed])
