@@ -7,12 +7,13 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pytest_robust.bench.beside import folder_first
 from pytest_robust.errors import FamilyError, RobustError
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def made_by(name: str, bench: Bench) -> object:
     if not colon:
         return _called(name, bench.registries.families.get(name), bench)
     path = Path(file).expanduser().absolute()  # the source is looked at later, wherever the program is by then
-    with _importable(path):
-        module = _file_module(path, name) if file.endswith(".py") else _named_module(file, name)
+    own_name = _own_name(path)
+    with folder_first(path, own_name) if file.endswith(".py") else nullcontext():
+        module = _file_module(path, own_name, name) if file.endswith(".py") else _named_module(file, name)
         function = getattr(module, function_name, None)
         if not callable(function):
             has = [each for each, value in vars(module).items() if inspect.isfunction(value) and each[0] != "_"]
@@ -96,13 +98,18 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
 
-def _file_module(path: Path, name: str) -> ModuleType:
-    """`path` imported anew, under a name of its own: the file may be called like an installed module."""
-    if not path.is_file():
-        raise FamilyError(f"the file {path} does not exist, as --family={name} names it.")
+def _own_name(path: Path) -> str:
+    """For the module of a file, which may be called like an installed one, or like another folder's file."""
     module_name = f"pytest_robust_family_{path.stem}"
     while getattr(sys.modules.get(module_name), "__file__", str(path)) != str(path):
-        module_name += "_"  # another folder's file of the same name
+        module_name += "_"
+    return module_name
+
+
+def _file_module(path: Path, module_name: str, name: str) -> ModuleType:
+    """`path` imported anew as `module_name`."""
+    if not path.is_file():
+        raise FamilyError(f"the file {path} does not exist, as --family={name} names it.")
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -124,15 +131,3 @@ def _named_module(module: str, name: str) -> ModuleType:
         raise FamilyError(
             f"the module {module} cannot be imported, as --family={name} asks: {_told(error)}."
         ) from error
-
-
-@contextmanager
-def _importable(path: Path) -> Iterator[None]:
-    folder = str(path.parent) if path.suffix == ".py" else None
-    if folder is not None:
-        sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        if folder in sys.path:
-            sys.path.remove(folder)

@@ -50,12 +50,22 @@ def module_fingerprint(start: str) -> str:
             continue
         seen.add(name)
         path = _source(name)
-        if path is None or not (name == start or _is_users(name, path)):
+        if path is None or not (name == start or is_users(name, path)):
             continue
         files.append(path)
-        if _is_users(name, path):
-            pending += _imports(path, name)
+        if is_users(name, path):
+            pending += [_as_loaded(each, name) for each in _imports(path, name)]
     return fingerprint([start, sorted(file_fingerprint(path) for path in files)])
+
+
+def _as_loaded(imported: str, importer: str) -> str:
+    """The name under which `importer` has what it calls `imported`.
+
+    A file that was loaded under a name of its own has what lies beside it under that name too, though it is no package.
+    """
+    root = importer.partition(".")[0]
+    own = f"{root}.{imported}"
+    return own if own in sys.modules and not hasattr(sys.modules.get(root), "__path__") else imported
 
 
 def _own() -> list[str]:
@@ -80,7 +90,8 @@ def _source(name: str) -> Path | None:
     return path if path is not None and path.suffix == ".py" and path.is_file() else None
 
 
-def _is_users(name: str, path: Path) -> bool:
+def is_users(name: str, path: Path) -> bool:
+    """Whether a module is the user's own: neither Python's, nor this package, nor installed."""
     if name.partition(".")[0] in {PACKAGE, *sys.stdlib_module_names}:
         return False
     path = path.resolve()

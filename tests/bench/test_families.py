@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import textwrap
@@ -94,11 +95,64 @@ def test_a_file_may_import_what_lies_beside_it_and_leaves_the_path_as_it_was(ben
     file("from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))", "beside_it.py")
     path = file("def models():\n    from beside_it import net\n    return {'a': net()}")
     before = list(sys.path)
-    try:
-        assert list(bench.family(f"{path}:models").members) == ["a"]
-    finally:
-        sys.modules.pop("beside_it", None)
-    assert sys.path == before
+    finders = list(sys.meta_path)
+    assert list(bench.family(f"{path}:models").members) == ["a"]
+    assert (sys.path, sys.meta_path, "beside_it" in sys.modules) == (before, finders, False)
+
+
+HELPED = """
+    from nets import Net, net
+
+    def models():
+        return {"a": net()}
+"""
+HELPER = """
+    from torch import nn
+
+    class Net(nn.Sequential):
+        what = {what!r}
+
+    def net():
+        made = Net(nn.Flatten(), nn.Linear(64, 10))
+        made.register_forward_hook(lambda *_: None)
+        return made
+"""
+
+
+def test_a_helper_beside_one_file_is_not_the_one_beside_another(bench, make_bench, file, tmp_path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        file(HELPED, f"{folder}/models.py")
+        file(HELPER.format(what=folder), f"{folder}/nets.py")
+    networks = {folder: bench.family(f"{tmp_path}/{folder}/models.py:models").members["a"].network for folder in "ab"}
+    assert {folder: network.what for folder, network in networks.items()} == {"a": "a", "b": "b"}
+    before = {folder: structure_fingerprint(network) for folder, network in networks.items()}
+    file(HELPER.format(what="edited"), "a/nets.py")
+    after = {folder: structure_fingerprint(network) for folder, network in networks.items()}
+    assert (before["a"] == after["a"], before["b"] == after["b"]) == (False, True), "each counts by its own helper"
+    assert make_bench().family(f"{tmp_path}/a/models.py:models").members["a"].network.what == "edited"
+
+
+def test_a_helper_of_the_same_name_that_a_test_has_imported_stays_the_tests(bench, file, tmp_path, monkeypatch):
+    for folder in ("test", "family"):
+        (tmp_path / folder).mkdir()
+        file(HELPER.format(what=folder), f"{folder}/nets.py")
+    monkeypatch.syspath_prepend(tmp_path / "test")
+    nets = importlib.import_module("nets")
+    monkeypatch.setitem(sys.modules, "nets", sys.modules.pop("nets"))  # goes away with the test
+    path = file(HELPED, "family/models.py")
+    assert bench.family(f"{path}:models").members["a"].network.what == "family"
+    assert sys.modules["nets"] is nets
+    assert nets.Net.what == "test"
+
+
+def test_a_package_beside_a_file_may_import_itself_in_both_ways(bench, file, tmp_path):
+    (tmp_path / "nets").mkdir()
+    file("from .small import net\nimport nets.small\nassert nets.small.net is net", "nets/__init__.py")
+    file("from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))", "nets/small.py")
+    path = file("import nets.small\ndef models(): return {'a': nets.small.net()}")
+    assert list(bench.family(f"{path}:models").members) == ["a"]
+    assert not {"nets", "nets.small"} & set(sys.modules)
 
 
 def test_two_files_of_one_name_are_two_modules(bench, file, tmp_path):
