@@ -26,6 +26,7 @@ from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
 from pytest_robust.studies import numbers
+from pytest_robust.studies.arguments import check_images, check_limit, titled
 from pytest_robust.studies.images import Chunk, EightBit, chunks_of, drawn
 from pytest_robust.studies.numbers import CAUSES, numbers_of
 
@@ -125,7 +126,7 @@ class Crossed:
 def cross(
     family: str | Family | Mapping[str, nn.Module],
     images: Images,
-    attacks: Sequence[str | Attack],
+    attacks: str | Attack | Sequence[str | Attack],
     bench: Bench,
     *,
     limit: int | None = None,
@@ -135,20 +136,18 @@ def cross(
     Args:
         family: what `Bench.family` takes: a registered name, ``FILE.py:FUNCTION``, a `Family`, or networks by name.
         images: a `Split` or an `ImageFolder`; rounded to 8 bits before anything looks at them.
-        attacks: registered names, or attacks.
+        attacks: one or several, each a registered name or an attack; each once.
         bench: attacks; its store keeps the numbers, its seed draws.
         limit: at most so many images are attacked, drawn at random; None is all.
 
     Raises:
         FamilyError: a network that cannot be had or does not fit, or no image that all networks classify correctly.
-        SettingsError: no attack, or images that the networks do not take.
+        SettingsError: no attack, one twice or something else; images that are none or that the networks do not take.
         AttackError, ModelError: as `Bench.attack` raises them.
     """
-    chosen = _titled([bench.attack_named(a) if isinstance(a, str) else a for a in attacks])
-    if not chosen:
-        raise SettingsError("a study needs at least one attack: fgs, fgv, hot_cold.")
-    if limit is not None and limit < 1:
-        raise SettingsError(f"at most {limit} images cannot be attacked: give a limit of 1 or more, or None for all.")
+    chosen = titled(attacks, bench)
+    check_limit(limit)
+    check_images(images)
     known = family if isinstance(family, Family) else bench.family(family)
     _check_fits(known, images)
     pixels = EightBit(images)
@@ -231,9 +230,3 @@ def _assembled(parts: Sequence[Artifact], attack: Attack) -> Crafted:
     sizes = [len(part.tensors["success"]) for part in parts]
     zero = sum(size * part.metadata["zero_gradient"] for size, part in zip(sizes, parts, strict=True)) / sum(sizes)
     return Crafted(zero_gradient=zero, budget=attack.budget is not None, **tensors)
-
-
-def _titled(attacks: Sequence[Attack]) -> dict[str, Attack]:
-    """The attacks by name; by title where two share a name."""
-    names = [attack.name for attack in attacks]
-    return {a.name if names.count(a.name) == 1 else a.title: a for a in attacks}

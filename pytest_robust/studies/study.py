@@ -23,7 +23,7 @@ class FamilyStudy(ABC):
         cls,
         family: str | Family | Mapping[str, nn.Module],
         images: Images,
-        attacks: Sequence[str | Attack],
+        attacks: str | Attack | Sequence[str | Attack],
         bench: Bench,
         *,
         limit: int | None = None,
@@ -33,7 +33,8 @@ class FamilyStudy(ABC):
         Args:
             family: a registered name, ``FILE.py:FUNCTION``, a `Family`, or networks by name.
             images: a `Split` or an `ImageFolder`.
-            attacks: registered names, or attacks; those for the smallest perturbation (``fgs``) make sense.
+            attacks: one or several, each a registered name or an attack; those for the smallest perturbation (``fgs``)
+                make sense.
             bench: attacks and keeps the numbers.
             limit: at most so many images are attacked, drawn at random; None is all.
 

@@ -166,3 +166,25 @@ def test_what_cannot_be_studied_is_refused(bench: Bench, family: Family, make_im
         SettingsError, match=r"'toys' takes images of shape \(1, 8, 8\).* but larger has \(1, 9, 9\) and 3"
     ):
         cross(family, larger, ["fgs"], bench)
+
+
+def test_one_attack_needs_no_list(bench: Bench, family: Family, make_images: MakeImages) -> None:
+    assert cross(family, make_images(20), "fgs", bench).attacks == ("fgs",)
+    assert cross(family, make_images(20), bench.attack_named("fgs"), bench).attacks == ("fgs",)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"limit": 2.5}, r"at most 2\.5 images .* a limit of 1 or more"),
+        ({"attacks": [None]}, r"an attack is a registered name or a pytest_robust\.Attack, not a NoneType"),
+        ({"attacks": ["fgs", "hot_cold", "fgs"]}, r"'fgs.*' is there twice: give each attack of a study once"),
+        ({"images": (torch.rand(5, 1, 8, 8), torch.zeros(5))}, r"not a tuple: .*Split\(x, y, num_classes\)"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    bench: Bench, family: Family, make_images: MakeImages, change: dict[str, object], sentence: str
+) -> None:
+    given: dict[str, object] = {"images": make_images(5), "attacks": ["fgs"], "limit": None, **change}
+    with pytest.raises(SettingsError, match=sentence):
+        cross(family, given["images"], given["attacks"], bench, limit=given["limit"])  # type: ignore[arg-type]
