@@ -42,7 +42,8 @@ class Crafted:
         success: bool: fooled the network it was made on, judged as every adversarial set's success is.
         unstable: bool: that network's answer depends on the batch.
         zero_gradient: share of the images on which that network's gradient is exactly zero.
-        l2, linf: float64: size of the perturbation in pixel levels, 0 to 255.
+        l2, linf: float64: size of the perturbation in pixel levels, 0 to 255; of whole levels where both images have
+            8 bits.
         pass_score: float64: PASS of the perturbed image with its original; NaN where the attack failed.
         aligned: bool: PASS found how to align the two; elsewhere it is SSIM.
         outcome: int64: how the attack's own search ended (`AdversarialSet.outcome`); −1 where it does not tell.

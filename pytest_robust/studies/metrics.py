@@ -15,5 +15,5 @@ METRICS = {
 }
 #: Those that are compared with accuracy. RMS orders networks as L2 does, and the median of L∞ is mostly a tie.
 CORRELATED = ("success", "l2", "l2_median", "linf", "floor", "pass_score")
-#: A perturbation of at most so many pixel levels is the smallest that an 8-bit image can have; the rest is rounding.
-FLOOR = 1.001
+#: A perturbation of at most so many pixel levels is the smallest that an 8-bit image can have.
+FLOOR = 1.0

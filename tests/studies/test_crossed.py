@@ -9,11 +9,13 @@ import torch
 from toy_networks import CountedImages, flat
 
 from pytest_robust.bench.bench import Bench
+from pytest_robust.data.pixels import to_8bit
 from pytest_robust.data.split import Split
 from pytest_robust.errors import FamilyError, SettingsError
 from pytest_robust.models.family import Family
 from pytest_robust.studies.crossed import cross, paired_entries
 from pytest_robust.studies.images import CHUNK, EightBit, drawn
+from pytest_robust.studies.numbers import level_differences
 
 MakeImages = Callable[[int], Split]
 ATTACKS = ("fgs", "hot_cold")
@@ -32,13 +34,30 @@ def test_numbers_are_those_of_the_adversarial_sets(bench: Bench, family: Family,
         for name, member in family.members.items():
             slow, found = bench.attack(member, attack, attacked), crossed.crafted[attack][name]
             assert found.success.equal(slow.success)
-            levels = (slow.x.double() * 255 - attacked.x.double() * 255).round().flatten(1)
-            assert found.l2.allclose(levels.norm(dim=1), atol=1e-3)
-            assert found.linf.allclose(levels.abs().amax(1), atol=1e-3)
+            levels = ((slow.x * 255).round().double() - (attacked.x * 255).round().double()).flatten(1)
+            assert found.l2.square().round().equal(levels.square().sum(1))
+            assert found.linf.equal(levels.abs().amax(1))
             for column, other in enumerate(family.members.values()):
                 assert found.fools[:, column].equal(slow.success & (other.predict(slow.x) != attacked.y))
             assert found.pass_score.isnan().equal(~found.success)
             assert found.failures == {"not recorded": 0, **slow.failures}
+
+
+def test_perturbations_of_as_many_levels_are_of_one_size() -> None:
+    """k/255 has no end in binary: as floats alone, a step from 100 to 101 is longer than one from 101 to 100."""
+    clean = to_8bit(torch.arange(256.0).view(256, 1, 1, 1) / 255)
+    for step in (1, 7):
+        up = to_8bit(clean[:-step] + step / 255)
+        assert level_differences(clean[:-step], up).eq(step).all()
+        assert level_differences(up, clean[:-step]).eq(-step).all()
+
+
+def test_a_difference_between_two_levels_counts_as_it_is() -> None:
+    clean, x = torch.zeros(2, 1, 1, 2), torch.tensor([[[[1.0, 2.4]]], [[[1.0, 2.0]]]]) / 255
+    found = level_differences(clean, x)
+    assert found[0].tolist() == pytest.approx([1.0, 2.4], abs=1e-5)
+    assert float(found[0, 0]) != 1.0
+    assert found[1].tolist() == [1.0, 2.0]
 
 
 def test_a_second_run_attacks_nothing_and_reads_no_image(
