@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from pytest_robust.evaluation.estimate import Estimate
-from pytest_robust.evaluation.rate import CONFIDENCE
+from pytest_robust.evaluation.mean import fewest_images
+from pytest_robust.evaluation.rate import CONFIDENCE, Rate
 
 METHOD = "bootstrap over images"
 #: Draws; the ends of a 95 % interval are then the 50th smallest and largest of them.
@@ -55,20 +56,30 @@ def percentile_interval(
 ) -> Estimate:
     """The percentile interval of a bootstrapped figure.
 
+    The bootstrap knows nothing of what its images do not show. Of too few (`fewest_images`) the interval is therefore
+    the figure's whole range. And where the draws are all alike, so that the interval would be a point, what n images
+    never showed may still be true of a share q of all images, where q is the exact upper end of 0 of n (about 3/n): a
+    figure that those images take to either end of its range bounds the interval. Of a mean of values per image, as a
+    rate is one, that bound is exact; of a rank correlation it is a caution.
+
     Args:
         value: the figure of the sample itself.
         drawn: float of shape (draws,): the figure of each draw; NaN where a draw has none.
-        n: images behind the figure.
+        n: images behind the figure; of the smallest part, where it is made of several.
         worst: ends of the figure's range; a draw without a figure counts as either of them, whichever is the less
             favourable, so that what cannot be computed never makes an interval shorter.
         confidence: of the interval.
     """
+    if value != value or n < fewest_images(confidence):
+        return Estimate(value, *worst, n, METHOD, confidence)
     outside = (1 - confidence) / 2
     lower = torch.quantile(drawn.double().nan_to_num(nan=worst[0]), outside, interpolation="lower")
     upper = torch.quantile(drawn.double().nan_to_num(nan=worst[1]), 1 - outside, interpolation="higher")
-    if value != value:
-        return Estimate(value, *worst, n, METHOD, confidence)
-    return Estimate(value, float(lower), float(upper), n, METHOD, confidence)
+    ends = float(lower), float(upper)
+    if ends[0] == ends[1]:
+        unseen = Rate(0, n, confidence).upper
+        ends = value - unseen * (value - worst[0]), value + unseen * (worst[1] - value)
+    return Estimate(value, *ends, n, METHOD, confidence)
 
 
 def weighted_mean(weights: Tensor, values: Tensor, counted: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Mean:
 
     @cached_property
     def _half_width(self) -> float:
-        if self.n < max(2, math.ceil(math.log2(2 / (1 - self.confidence)))):
+        if self.n < fewest_images(self.confidence):
             return math.inf
         return _quantile(self.degrees or self.n - 1, self.confidence) * self.standard_error
 
@@ -59,6 +59,11 @@ class Mean:
 
     def __str__(self) -> str:
         return f"{self.value:.3g} ({self.confidence:.0%} CI {self.lower:.3g} to {self.upper:.3g}, n={self.n})"
+
+
+def fewest_images(confidence: float = CONFIDENCE) -> int:
+    """Of fewer images nothing can be judged: not even the sign test could decide (six at 95 %), whatever the values."""
+    return max(2, math.ceil(math.log2(2 / (1 - confidence))))
 
 
 def mean_of(values: Tensor, image: Tensor | None = None, confidence: float = CONFIDENCE) -> Mean:

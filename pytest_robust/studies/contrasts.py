@@ -60,7 +60,14 @@ def _estimated(
 
     images = len(crossed.attacked)
     value = float(statistic(everybody(images))[0])
-    return percentile_interval(value, bootstrap(statistic, images, seed=crossed.seed), images, worst=worst)
+    drawn = bootstrap(statistic, images, seed=crossed.seed)
+    return percentile_interval(value, drawn, _fewest(crossed, terms), worst=worst)
+
+
+def _fewest(crossed: Crossed, terms: Sequence[tuple[float, str, Sequence[Cell]]]) -> int:
+    """Images behind the smallest share: those that fool the network of its row."""
+    rows = {(attack, crossed.networks[i]) for _, attack, cells in terms for i, _ in cells}
+    return min(int(crossed.crafted[attack][network].success.sum()) for attack, network in rows)
 
 
 def _mean_share(crossed: Crossed, attack: str, cells: Sequence[Cell], weights: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ def _figures(crossed: Crossed, weights: Tensor) -> Tensor:
         success = crossed.stacked(attack, "success")
         rows += _metrics(crossed, attack, attacked, success)
         rows += _metrics(crossed, attack, attacked, success.all(1, keepdim=True).expand_as(success))
-    return torch.stack(rows, 1)
+    # Sums of the same values in another order differ by rounding, which must not break ties among networks.
+    return torch.stack(rows, 1).round(decimals=9)
 
 
 def _metrics(crossed: Crossed, attack: str, weights: Tensor, counted: Tensor) -> list[Tensor]:

@@ -17,6 +17,7 @@ from pytest_robust.evaluation.bootstrap import (
     weighted_mean,
     weighted_median,
 )
+from pytest_robust.evaluation.rate import Rate
 
 
 @pytest.fixture
@@ -68,6 +69,30 @@ def test_draws_without_a_figure_never_shorten_the_interval() -> None:
     drawn[::10] = math.nan
     broken = percentile_interval(0.0, drawn, 9, worst=(-1, 1))
     assert (broken.lower, broken.upper) == (-1.0, 1.0)
+
+
+def test_of_fewer_than_six_images_the_interval_is_the_whole_range() -> None:
+    drawn = torch.full((2000,), 0.7).double()
+    ends = {n: percentile_interval(0.7, drawn, n, worst=(-1, 1)).lower for n in (1, 5, 6)}
+    assert ends == {1: -1.0, 5: -1.0, 6: pytest.approx(0.7 - 1.7 * Rate(0, 6).upper)}
+
+
+def test_draws_that_are_all_alike_have_the_exact_interval_of_a_rate() -> None:
+    for k in (0, 40):
+        found = percentile_interval(k / 40, torch.full((2000,), k / 40).double(), 40, worst=(0, 1))
+        assert (found.lower, found.upper) == (pytest.approx(Rate(k, 40).lower), pytest.approx(Rate(k, 40).upper))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.02, 0.99])
+def test_the_interval_covers_what_happens_to_few_images(share: float) -> None:
+    """In two of three samples of 40, a thing that happens to one image of a hundred happens to none."""
+    generator, inside = torch.Generator().manual_seed(0), 0
+    for _ in range(200):
+        values = (torch.rand(40, 1, generator=generator) < share).double()
+        drawn = bootstrap(lambda w, v=values: weighted_mean(w, v, v >= 0)[:, 0], 40, draws=400)
+        interval = percentile_interval(float(values.mean()), drawn, 40, worst=(0, 1))
+        inside += interval.lower <= share <= interval.upper
+    assert inside / 200 >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 200)
 
 
 def test_the_interval_of_a_mean_covers_in_simulation() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor
 from pytest_robust.bench.bench import Bench
 from pytest_robust.data.split import Split
 from pytest_robust.errors import SettingsError
+from pytest_robust.evaluation.rate import Rate
 from pytest_robust.evaluation.verdict import Verdict, above
 from pytest_robust.models.family import Family
 from pytest_robust.reports.study_figures import draw_portability, draw_ranking
@@ -48,6 +50,18 @@ def crossed() -> Crossed:
     }
     groups = {"weak": None, "fair": "deep", "good": "deep"}
     return Crossed("toys", "made up", NAMES, groups, ("fgs", "hot_cold"), correct, torch.arange(N), 64, crafted, 0)
+
+
+def first_images(crossed: Crossed, n: int) -> Crossed:
+    """The same study, had it attacked so many images only."""
+    crafted = {
+        attack: {
+            name: replace(one, **{k: v[:n] for k, v in vars(one).items() if isinstance(v, Tensor)})
+            for name, one in by_network.items()
+        }
+        for attack, by_network in crossed.crafted.items()
+    }
+    return replace(crossed, attacked=crossed.attacked[:n], crafted=crafted)
 
 
 def test_figures_are_what_they_say(crossed: Crossed) -> None:
@@ -115,9 +129,38 @@ def test_contrasts_are_differences_of_mean_cells(crossed: Crossed) -> None:
     assert more.value == pytest.approx(by_hand - 0.1)
     assert more.lower > 0.2
     same = more_portable(crossed, ("fgs", cells), ("fgs", cells))
-    assert (same.lower, same.value, same.upper) == (0.0, 0.0, 0.0)
+    never = Rate(0, 39).upper  # on one network 39 images succeeded, and not one of them told the two apart
+    assert (same.lower, same.value, same.upper) == (pytest.approx(-never), 0.0, pytest.approx(never))
     with pytest.raises(SettingsError, match="no cell"):
         mean_portability(crossed, "fgs", [])
+
+
+@pytest.mark.parametrize("images", [1, 5])
+def test_a_handful_of_images_decides_nothing(crossed: Crossed, images: int) -> None:
+    """Every one of them ports by one attack and not by the other, and perturbations grow with accuracy."""
+    few = first_images(crossed, images)
+    all_of_them = torch.ones(images, 3, dtype=torch.bool)
+    itself = {name: all_of_them & (torch.arange(3) == i) for i, name in enumerate(NAMES)}
+    both = few.crafted["hot_cold"]
+    crafted = {
+        "fgs": {name: replace(both[name], fools=all_of_them) for name in NAMES},
+        "hot_cold": {name: replace(both[name], fools=itself[name]) for name in NAMES},
+    }
+    few, cells = replace(few, crafted=crafted), elsewhere(crossed)
+    more = more_portable(few, ("fgs", cells), ("hot_cold", cells))
+    assert (more.value, more.lower, more.upper) == (1.0, -1.0, 1.0)
+    rho = RobustnessRanking.from_crossed(few).correlations["hot_cold"]["l2"]
+    assert (rho.lower, rho.upper) == (-1.0, 1.0)
+
+
+def test_what_no_image_showed_is_not_ruled_out(crossed: Crossed) -> None:
+    """Of 40 images none ports: up to 9 % of all may; and an order that all of them share has an interval too."""
+    crafted = {
+        "hot_cold": {n: made(i, 8.0 * (i + 1), torch.ones(N, dtype=torch.bool), 0.0) for i, n in enumerate(NAMES)}
+    }
+    alone = replace(crossed, attacks=("hot_cold",), crafted=crafted)
+    mean = mean_portability(alone, "hot_cold", elsewhere(alone))
+    assert (mean.value, mean.lower, mean.upper) == (0.0, 0.0, pytest.approx(Rate(0, N).upper))
 
 
 def test_both_come_back_from_json_and_are_drawn(crossed: Crossed, tmp_path: Path) -> None:
