@@ -226,11 +226,12 @@ class MismatchAware(nn.Module):
         """Network 1's logits and the detector's output, float of shape (N, K + 1)."""
         return self._outputs(x)[0]
 
-    def attack_loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The outputs, and what an attacker climbs for each image, float of shape (N,)."""
+    def attack_loss(self, x: Tensor, y: Tensor, targeted: bool) -> tuple[Tensor, Tensor]:
+        """The outputs, and what an attacker climbs (targeted: descends) for each image, float of shape (N,)."""
         outputs, suspicion, logits = self._outputs(x)
         joint = torch.stack([part.log_softmax(1) for part in logits]).sum(0)
-        return outputs, runner_up(joint, y) - suspicion
+        # Suspicion is to fall either way, so it has the sign of the direction.
+        return outputs, runner_up(joint, y) + (suspicion if targeted else -suspicion)
 
     def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         logits = [network(x) for network in self.networks]

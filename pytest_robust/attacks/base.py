@@ -140,10 +140,13 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
         return rejection_counts_as(logits, y) if rejects else logits
 
     def loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of one batch, and a value per image that rises with the cross-entropy, both differentiable."""
+        """Logits of one batch, and a value per image that rises with the cross-entropy, both differentiable.
+
+        A surface's own loss comes first; a targeted attack descends either (`Classifier.attack_loss`).
+        """
         own = getattr(self.model, "attack_loss", None)
         if own is not None:
-            logits, values = own(x, y)
+            logits, values = own(x, y, self._targeted)
             return self.understood(logits, y), values
         logits = self.understood(self.model(x), y)
         return logits, runner_up(logits, y)

@@ -54,7 +54,7 @@ def _refuse(attack: Attack, bad: Tensor, what: str) -> None:
 
 def _loss(surface: Classifier, images: Tensor, labels: Tensor) -> Tensor:
     if surface.attack_loss is not None:
-        return surface.attack_loss(images, labels)[1]
+        return surface.attack_loss(images, labels, False)[1]
     logits = surface(images)
     return runner_up(rejection_counts_as(logits, labels) if surface.rejects else logits, labels)
 

@@ -76,11 +76,16 @@ class Classifier(nn.Module):
         return logits
 
     @property
-    def attack_loss(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+    def attack_loss(self) -> Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]] | None:
         """What a gradient attack climbs instead of the cross-entropy of the logits; None almost always.
 
-        A network that has a method `attack_loss` (images in [0, 1] and labels to logits and a value per image) says
-        so for itself: an ensemble whose attacker sums the members' losses, not the loss of their mean.
+        A network that has a method `attack_loss` (images in [0, 1], labels, and whether the attack is targeted, to
+        logits and a value per image) says so for itself: an ensemble whose attacker sums the members' losses, not the
+        loss of their mean.
+
+        The value has the sign of the cross-entropy with the given labels: an untargeted attack, which gets the true
+        labels, climbs it, and a targeted one, which gets the classes to reach, descends it. So what either attacker
+        wants small, such as a detector's suspicion, is subtracted for the untargeted and added for the targeted one.
         """
         return getattr(self.network, "attack_loss", None)
 

@@ -56,11 +56,12 @@ class MeanProbability(nn.Module):
 class MeanLoss(MeanProbability):
     """The same answers, but an attacker climbs the mean of the members' own losses (Strauss et al.: Grad. 2)."""
 
-    def attack_loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def attack_loss(self, x: Tensor, y: Tensor, targeted: bool) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Logits, and per image the mean cross-entropy, with a gradient in its direction that does not vanish.
 
         A confident member's cross-entropy has a gradient that rounds to zero: it is p(wrong) times that of the
         log-odds of being wrong. Here the weights p(wrong) are taken relative to the largest, which keeps the direction.
+        A targeted attack descends the same value.
         """
         logits = torch.stack([member(x) for member in self.members])
         own = y.expand(len(logits), -1)[..., None]

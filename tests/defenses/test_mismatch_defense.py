@@ -150,14 +150,51 @@ def test_an_attacker_who_looks_fools_both_where_one_who_does_not_is_detected(
     assert bool(wrong_and_accepted(aware).all())
 
 
+class Suspects(nn.Module):
+    """Above zero where one column of the answers is above 0.4."""
+
+    def __init__(self, column: int, weight: float) -> None:
+        super().__init__()
+        self.column, self.weight = column, weight
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.weight * (features[:, self.column] - 0.4)
+
+
+def test_an_attacker_leaves_what_both_networks_fall_for_where_the_detector_waits(
+    craft_with: Callable[..., torch.Tensor],
+) -> None:
+    """The difference of the pixels makes class 1 when it rises, class 2, more slowly, when it falls."""
+    networks = [linear(torch.tensor([[0.0, 0.0], [10.0, -10.0], [-6.0, 6.0]]), f"network {i}") for i in (1, 2)]
+    aware = MismatchAware(networks, Suspects(1, 4.0), "softmax")
+    surface = surface_of(aware, networks[0], "class 1 is suspicious", outputs=4)
+    made = craft_with(surface, torch.full((3, 1, 2, 1), 0.5), torch.zeros(3, dtype=torch.int64), eps=0.3)
+    assert surface.predict(made).tolist() == [2, 2, 2]
+
+
+def test_a_targeted_attacker_lowers_the_suspicion_too(craft_with: Callable[..., torch.Tensor]) -> None:
+    """Pixel 1 makes class 1 by both networks, pixel 2 makes network 2's class 2, which is suspicious."""
+    networks = (
+        linear(torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 0.0]]), "looks at pixel 1"),
+        linear(torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]]), "looks at both"),
+    )
+    aware = MismatchAware(networks, Suspects(5, 6.0), "softmax")
+    surface = surface_of(aware, networks[0], "network 2's class 2 is suspicious", outputs=4)
+    x, y = torch.full((3, 1, 2, 1), 0.5), torch.zeros(3, dtype=torch.int64)
+    made = craft_with(surface, x, y, eps=0.3, target="label+1")
+    assert surface.predict(made).tolist() == [1, 1, 1]
+    assert bool((made[:, 0, 1] < 0.5).all())
+
+
 @pytest.fixture
 def craft_with() -> Callable[..., torch.Tensor]:
     from pytest_robust.attacks.catalogue import PGD
     from pytest_robust.attacks.crafting import craft
 
-    def run(surface: Classifier, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        attack = PGD.configured(eps=0.5, eps_step=0.05, max_iter=40, num_random_init=0)
-        return craft(attack, surface, Split(x, y, 2, "corner"), seed=0).x
+    def run(surface: Classifier, x: torch.Tensor, y: torch.Tensor, **params: object) -> torch.Tensor:
+        attack = PGD.configured(**{"eps": 0.5, "eps_step": 0.05, "max_iter": 40, "num_random_init": 0, **params})
+        classes = surface.num_classes - surface.rejects
+        return craft(attack, surface, Split(x, y, classes, "corner"), seed=0).x
 
     return run
 

@@ -63,7 +63,7 @@ def test_mean_loss_has_the_direction_of_the_mean_of_the_losses(scale: float) -> 
     members = [linear(seed, scale * (1 + seed)) for seed in range(3)]
     x, y = images()
     at = x.clone().requires_grad_()
-    _, values = MeanLoss(members).attack_loss(at, y)
+    _, values = MeanLoss(members).attack_loss(at, y, False)
     (gradient,) = torch.autograd.grad(values.sum(), at)
     torch.testing.assert_close(
         F.normalize(gradient.flatten(1), dim=1).double(),
@@ -81,7 +81,7 @@ def test_mean_loss_has_a_gradient_where_every_member_is_sure() -> None:
     y = members[0](x).argmax(1)
     agreed = members[1](x).argmax(1) == y
     at = x[agreed].clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(MeanLoss(members).attack_loss(at, y[agreed])[1].sum(), at)
+    (gradient,) = torch.autograd.grad(MeanLoss(members).attack_loss(at, y[agreed], False)[1].sum(), at)
     assert agreed.any()
     assert bool((gradient.flatten(1) != 0).any(1).all())
 
