@@ -35,6 +35,7 @@ class GradientAscent(TorchAttack):
         seed: unused, as nothing in it is random.
     """
 
+    own_objective: ClassVar[bool] = True
     attack_params: ClassVar[list[str]] = ["eps_step", "max_iter", "extra_iter", "max_l2", *TorchAttack.attack_params]
 
     def __init__(

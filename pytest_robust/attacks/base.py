@@ -41,9 +41,15 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
         seed: of every random draw; the same seed gives an image the same noise in every batch.
 
     Raises:
-        AttackError: the estimator preprocesses, or clips to something other than [0, 1].
+        AttackError: the estimator preprocesses, or clips to something other than [0, 1]; or the attack has an objective
+            of its own, and the model a loss of its own (`Classifier.attack_loss`).
+
+    Attributes:
+        own_objective: it differentiates something made of the outputs instead of `loss`; it would pass over the loss
+            that a surface gives its attackers.
     """
 
+    own_objective: ClassVar[bool] = False
     attack_params: ClassVar[list[str]] = ["targeted", "batch_size", "seed"]
     _estimator_requirements: tuple[type, ...] = (PyTorchClassifier,)
 
@@ -54,6 +60,12 @@ class TorchAttack(EvasionAttack):  # type: ignore[misc]
             raise AttackError(
                 f"{type(self).__name__} attacks models that take [0, 1] images as they are: put the preprocessing into "
                 "the model and set clip_values=(0, 1)."
+            )
+        if self.own_objective and getattr(estimator.model, "attack_loss", None) is not None:
+            raise AttackError(
+                f"{type(self).__name__} has an objective of its own and would pass over the loss that the surface "
+                f"{getattr(estimator.model, 'name', 'attacked')!r} gives its attackers, so it would look weaker than "
+                "it is: choose an attack that climbs the loss, such as fgsm, bim or pgd."
             )
         if not isinstance(batch_size, int) or batch_size < 1:
             raise AttackError(f"{type(self).__name__}: batch_size must be a whole number from 1, not {batch_size}.")

@@ -51,6 +51,7 @@ class CarliniWagnerL2(TorchAttack):
         seed: unused, as nothing in it is random.
     """
 
+    own_objective: ClassVar[bool] = True
     attack_params: ClassVar[list[str]] = [
         "confidence",
         "learning_rate",

@@ -36,6 +36,7 @@ class DeepFool(TorchAttack):
         seed: unused, as nothing in it is random.
     """
 
+    own_objective: ClassVar[bool] = True
     attack_params: ClassVar[list[str]] = ["max_iter", "epsilon", "nb_grads", "batch_size", "seed"]
 
     def __init__(

@@ -121,6 +121,7 @@ class HotCold(_Graded):
         AttackError: fewer than `hot` wrong classes.
     """
 
+    own_objective: ClassVar[bool] = True
     attack_params: ClassVar[list[str]] = ["hot", *TorchAttack.attack_params]
 
     def __init__(self, estimator: Any, hot: int = 1, batch_size: int = 64, seed: int = 0) -> None:

@@ -40,6 +40,7 @@ class SaliencyMap(TorchAttack):
         seed: unused, as nothing in it is random.
     """
 
+    own_objective: ClassVar[bool] = True
     attack_params: ClassVar[list[str]] = ["theta", "gamma", *TorchAttack.attack_params]
 
     def __init__(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pytest_robust.attacks import catalogue
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.crafting import craft
 from pytest_robust.attacks.objectives import rejection_counts_as
@@ -145,6 +146,38 @@ def test_arts_attacks_are_refused_where_they_would_look_weak() -> None:
     gradient = Attack("apgd", "pytest_robust.attacks.apgd:BestAPGD", {"eps": 0.1, "norm": "inf"})
     with pytest.raises(AttackError, match="loss of the surface's own"):
         gradient.build(surface_of(MeanLoss(members), members[0], "grad 2"))
+
+
+@pytest.mark.parametrize("name", ["ASCENT", "CW_L2", "DEEPFOOL", "HOT_COLD", "JSMA"])
+def test_attacks_with_an_objective_of_their_own_are_refused_where_the_surface_has_a_loss(name: str) -> None:
+    attack, members = getattr(catalogue, name), [linear(seed) for seed in range(2)]
+    attack.build(surface_of(MeanProbability(members), members[0], "mean"))
+    with pytest.raises(AttackError, match="'grad 2' gives its attackers"):
+        attack.build(surface_of(MeanLoss(members), members[0], "grad 2"))
+
+
+def test_a_search_of_the_smallest_strength_does_not_hide_an_objective_of_its_own() -> None:
+    members = [linear(seed) for seed in range(2)]
+    params = {"attack": "pytest_robust.attacks.ascent:GradientAscent", "parameter": "eps_step", "settings": None}
+    search = catalogue.SMALLEST_BUDGET.configured(**params, rule=None)
+    with pytest.raises(AttackError, match="'grad 2' gives its attackers"):
+        search.build(surface_of(MeanLoss(members), members[0], "grad 2"))
+
+
+@pytest.mark.parametrize("name", ["FGSM", "BIM", "PGD", "BIM_SMALLEST", "FGS", "FGV"])
+def test_attacks_that_climb_the_loss_climb_the_surfaces_own(name: str) -> None:
+    members = [linear(seed) for seed in range(2)]
+    surface, (x, y) = surface_of(MeanLoss(members), members[0], "grad 2"), images()
+    asked = []
+
+    def watched(at: Tensor, labels: Tensor, targeted: bool) -> tuple[Tensor, Tensor]:
+        asked.append(targeted)
+        return MeanLoss.attack_loss(surface.network, at, labels, targeted)
+
+    surface.network.attack_loss = watched
+    getattr(catalogue, name).build(surface).perturb(x, y)
+    assert asked
+    assert not any(asked)
 
 
 def test_views_of_one_network_have_fingerprints_of_their_own() -> None:
