@@ -95,12 +95,12 @@ def weighted_mean(weights: Tensor, values: Tensor, counted: Tensor) -> Tensor:
 
 
 def weighted_median(weights: Tensor, values: Tensor, counted: Tensor) -> Tensor:
-    """Median of the counted values of each draw (the lower one of two middle ones), shaped as `weighted_mean`."""
+    """Median of the counted values of each draw (the mean of two middle ones), shaped as `weighted_mean`."""
     columns = []
     for column, mask in zip(values.double().T, counted.T, strict=True):
         ordered, order = torch.where(mask, column, torch.inf).sort()
         below = (weights * mask)[:, order].cumsum(1)
-        total = below[:, -1:]
-        at = (below < total / 2).sum(1).clamp(max=max(0, len(ordered) - 1))
-        columns.append(torch.where(total[:, 0] > 0, ordered[at], torch.nan))
+        total, last = below[:, -1:], max(0, len(ordered) - 1)
+        middle = (ordered[sooner.sum(1).clamp(max=last)] for sooner in (below < total / 2, below <= total / 2))
+        columns.append(torch.where(total[:, 0] > 0, sum(middle) / 2, torch.nan))
     return torch.stack(columns, 1)

@@ -35,7 +35,7 @@ class RankCorrelation:
     Args:
         value: ρ; NaN where a figure is the same for all networks, or missing for one.
         lower, upper: of the bootstrap interval over images.
-        n: images behind the figures.
+        n: images behind the figures; of the network that has the fewest.
         networks: how many.
         p_greater: one-sided exact permutation p-value against "no association", towards ρ > 0.
         p_less: the same towards ρ < 0.
@@ -82,7 +82,7 @@ def rank_correlation(
     Args:
         first, second: float of shape (networks,): the figures on all images.
         drawn_first, drawn_second: float of shape (draws, networks): the same figures in each bootstrap draw.
-        n: images behind the figures.
+        n: images behind the figures; of the network that has the fewest.
         confidence: of the interval.
     """
     value = float(spearman(first[None], second[None])[0])

@@ -26,14 +26,19 @@ def correlations(crossed: Crossed) -> tuple[Correlations, Correlations]:
     found: tuple[Correlations, Correlations] = ({}, {})
     row = 1
     for attack in crossed.attacks:
-        for kind in found:
+        for kind, n in zip(found, _images(crossed, attack), strict=True):
             kind[attack] = {}
             for metric in CORRELATED:
-                kind[attack][metric] = rank_correlation(
-                    given[0], given[row], drawn[:, 0], drawn[:, row], len(crossed.attacked)
-                )
+                behind = len(crossed.attacked) if metric == "success" else n
+                kind[attack][metric] = rank_correlation(given[0], given[row], drawn[:, 0], drawn[:, row], behind)
                 row += 1
     return found
+
+
+def _images(crossed: Crossed, attack: str) -> tuple[int, int]:
+    """Behind each network's figures over its own successes (of the network with the fewest); over common ones."""
+    success = crossed.stacked(attack, "success")
+    return int(success.sum(0).min()), int(success.all(1).sum())
 
 
 def _figures(crossed: Crossed, weights: Tensor) -> Tensor:

@@ -79,12 +79,34 @@ def test_figures_are_what_they_say(crossed: Crossed) -> None:
 def test_order_of_accuracy_and_size_is_found(crossed: Crossed) -> None:
     ranking = RobustnessRanking.from_crossed(crossed)
     rho = ranking.correlations["fgs"]["l2"]
-    assert (rho.value, rho.networks, rho.n) == (1.0, 3, N)
+    assert (rho.value, rho.networks, rho.n) == (1.0, 3, N - 1)  # one image withstands
     assert rho.p_greater == pytest.approx(1 / 6)
     assert above(rho, 0.0).verdict is Verdict.HOLDS
     assert ranking.correlations["fgs"]["pass_score"].value == -1.0
     assert math.isnan(ranking.correlations["hot_cold"]["success"].value)  # the same for all
     assert ranking.common["fgs"]["l2"].value == 1.0
+
+
+def test_a_correlation_counts_the_images_behind_it(crossed: Crossed) -> None:
+    """Each network withstands three images, and no two of them the same ones."""
+    withstood = {n: torch.arange(N) // 3 == i for i, n in enumerate(NAMES)}
+    crafted = {"fgs": {n: replace(one, success=~withstood[n]) for n, one in crossed.crafted["hot_cold"].items()}}
+    ranking = RobustnessRanking.from_crossed(replace(crossed, attacks=("fgs",), crafted=crafted))
+    assert ranking.correlations["fgs"]["l2"].n == N - 3
+    assert ranking.common["fgs"]["l2"].n == N - 9
+    assert ranking.correlations["fgs"]["success"].n == N
+
+
+def test_medians_are_correlated_as_the_table_has_them(crossed: Crossed) -> None:
+    """Half of the images are far from the other half, so that two middle values have nothing in common."""
+    half, crafted = torch.arange(N) < N // 2, {}
+    for i, name in enumerate(NAMES):
+        sizes = torch.where(half, 5.0 - 2 * i, 10.0 + 3 * i).double()
+        crafted[name] = replace(crossed.crafted["hot_cold"][name], l2=sizes)
+    ranking = RobustnessRanking.from_crossed(replace(crossed, attacks=("fgs",), crafted={"fgs": crafted}))
+    medians = [ranking.entry("fgs", name).figures["l2_median"].value for name in ranking.networks]
+    assert medians == sorted(medians)
+    assert ranking.correlations["fgs"]["l2_median"].value == 1.0
 
 
 def test_networks_of_one_accuracy_leave_the_order_open(crossed: Crossed) -> None:
