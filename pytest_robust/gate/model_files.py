@@ -57,6 +57,8 @@ class OnnxNetwork(nn.Module):
 
     #: Why a gradient attack cannot be run, for messages.
     no_gradients = "an ONNX file has no gradients"
+    #: The session is the file, whose digest `FromFile` has.
+    counted_otherwise = ("session",)
 
     def __init__(self, session: Any, source: str) -> None:
         super().__init__()

@@ -31,9 +31,9 @@ FORMS = "an nn.Module, a function from [0, 1] images to logits, a Classifier, a 
 class Answering(Classifier):
     """A user's model, whose answers count in its fingerprint beside its weights, structure and code.
 
-    These do not tell what a function reads from elsewhere (a global network, an object's attributes), nor what a module
-    keeps in an object of its own. A model without weights counts by its logits on all images; one with weights by
-    those on the first ones, which are known anyway, rounded: sums depend on the number of threads.
+    These do not tell all that a function reads from elsewhere (a file, a service). A model without weights counts by
+    its logits on all images; one with weights by those on the first ones, which are known anyway, rounded: sums depend
+    on the number of threads.
     """
 
     answers: str = ""

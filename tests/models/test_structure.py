@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import subprocess
 import sys
+import threading
 import types
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -54,6 +60,93 @@ def test_what_changes_the_answers_changes_it() -> None:
         Scaled(object()),
     ]
     assert len({structure_fingerprint(network) for network in variants}) == len(variants)
+
+
+def scaled(x: Tensor, by: float) -> Tensor:
+    return x * by
+
+
+class Levels:
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x * self.levels).round() / self.levels
+
+
+def made_with(value: float) -> nn.Module:
+    class Made(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * value
+
+    return Made()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Scaled(functools.partial(scaled, by=1.0)), Scaled(functools.partial(scaled, by=0.0))),
+        (Scaled(Levels(1)), Scaled(Levels(255))),
+        (Scaled(Levels(1).__call__), Scaled(Levels(255).__call__)),
+        (Scaled(torch.float16), Scaled(torch.bfloat16)),
+        (Scaled(torch.floor), Scaled(torch.ceil)),
+        (Scaled(torch.nn.functional), Scaled(torch)),
+        (Scaled(lambda x: x * 1.0), Scaled(lambda x: x * 0.5)),
+        (Scaled(lambda x: x.floor()), Scaled(lambda x: x.ceil())),
+        (Scaled({"a": Levels(1)}), Scaled({"a": Levels(2)})),
+        (made_with(1.0), made_with(2.0)),
+        (Scaled(threading.Lock()), Scaled(threading.Lock())),
+        (Scaled(torch.empty(2, device="meta")), Scaled(torch.empty(3, device="meta"))),
+    ],
+    ids=[
+        "partial",
+        "object",
+        "method",
+        "dtype",
+        "built-in function",
+        "Python module",
+        "constant of a lambda",
+        "method that a lambda calls",
+        "object in a dictionary",
+        "local class",
+        "what cannot be looked into",
+        "tensor without data",
+    ],
+)
+def test_what_a_network_holds_counts_with_its_state(one: nn.Module, other: nn.Module) -> None:
+    assert structure_fingerprint(one) != structure_fingerprint(other)
+    assert structure_fingerprint(one) == structure_fingerprint(one)
+
+
+def test_what_points_back_at_the_network_ends() -> None:
+    def pointing(factor: float) -> nn.Module:
+        network = Scaled(factor)
+        network.again = [network, network.forward]
+        network.again.append(network.again)
+        network.register_forward_hook(network.forward)
+        return network
+
+    assert structure_fingerprint(pointing(1.0)) == structure_fingerprint(pointing(1.0))
+    assert structure_fingerprint(pointing(1.0)) != structure_fingerprint(pointing(2.0))
+
+
+HELD = """
+import functools
+from torch import float16
+from pytest_robust.models.structure import structure_fingerprint
+from test_structure import Levels, Scaled, held, made_with, scaled
+functions = [functools.partial(scaled, by=0.5), Levels(3), Levels(3).__call__, held(1.0), made_with(2.0)]
+print(structure_fingerprint(Scaled([*functions, float16, {"b", "a"}, lambda x: x in {"a", "b", "c"}])))
+"""
+
+
+def test_it_is_the_same_in_every_process() -> None:
+    def printed(seed: str) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent)}
+        command = [sys.executable, "-c", HELD]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert printed("1") == printed("2") != ""
 
 
 def test_what_does_not_change_them_does_not() -> None:
