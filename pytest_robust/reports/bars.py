@@ -20,7 +20,7 @@ CHARACTER = 0.09
 Settings = Mapping[str, Mapping[str, Interval]]
 
 
-def draw_bars(path: Path, title: str, settings: Settings, label: str) -> Path:
+def draw_bars(path: str | Path, title: str, settings: Settings, label: str) -> Path:
     """One group of bars a setting, one bar a method, its interval as an error bar (as Table 2 of Strauss et al.).
 
     Args:
@@ -36,7 +36,7 @@ def draw_bars(path: Path, title: str, settings: Settings, label: str) -> Path:
     return draw_bar_panels(path, title, {label: settings})
 
 
-def draw_bar_panels(path: Path, title: str, panels: Mapping[str, Settings], columns: int = 1) -> Path:
+def draw_bar_panels(path: str | Path, title: str, panels: Mapping[str, Settings], columns: int = 1) -> Path:
     """Several such diagrams of the same settings and methods in one picture (as Figure 2 of Rozsa et al.).
 
     Args:

@@ -26,8 +26,9 @@ def new_figure(width: float, height: float, title: str) -> Any:
     return figure
 
 
-def save_figure(figure: Any, path: Path) -> Path:
+def save_figure(figure: Any, path: str | Path) -> Path:
     """Write the figure as the file `path`, in a folder that is made if it is not there."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)
     return path

@@ -19,7 +19,7 @@ _COLOURS, _MARKERS = (COLOURS[0], COLOURS[5], COLOURS[2], COLOURS[3]), "ox^+"
 
 
 def draw_embeddings(
-    path: Path, title: str, spaces: Mapping[str, Tensor], labels: Tensor, names: Sequence[str], seed: int
+    path: str | Path, title: str, spaces: Mapping[str, Tensor], labels: Tensor, names: Sequence[str], seed: int
 ) -> Path:
     """t-SNE (van der Maaten & Hinton, JMLR 9, 2008) of points in each space (Monteiro et al., Figure 4).
 

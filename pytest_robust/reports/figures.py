@@ -25,7 +25,7 @@ def _panels(columns: int, title: str) -> tuple[Any, Any]:
 
 
 def draw_decision_regions(
-    path: Path, networks: Mapping[str, Classifier], points: Tensor, labels: Tensor, classes: int
+    path: str | Path, networks: Mapping[str, Classifier], points: Tensor, labels: Tensor, classes: int
 ) -> Path:
     """Decision regions of classifiers of points in the unit square, side by side.
 
@@ -68,7 +68,9 @@ def draw_decision_regions(
     return save_figure(figure, path)
 
 
-def draw_feature_spaces(path: Path, where: str, spaces: Mapping[str, Mapping[str, Tensor]], labels: Tensor) -> Path:
+def draw_feature_spaces(
+    path: str | Path, where: str, spaces: Mapping[str, Mapping[str, Tensor]], labels: Tensor
+) -> Path:
     """Penultimate features of clean and adversarial images, one panel a network, projected on the plane.
 
     The plane is spanned by the first two principal components of the clean images' features, so that adversarial

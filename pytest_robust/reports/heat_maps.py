@@ -16,7 +16,7 @@ COLOUR_MAP = "cividis"
 
 
 def draw_heat_maps(
-    path: Path,
+    path: str | Path,
     title: str,
     matrices: Mapping[str, Tensor],
     rows: Sequence[str],

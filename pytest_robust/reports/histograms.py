@@ -19,7 +19,7 @@ BINS = 51
 CROWDED = 0.25
 
 
-def draw_perturbation_histograms(path: Path, title: str, perturbations: Mapping[str, Tensor]) -> Path:
+def draw_perturbation_histograms(path: str | Path, title: str, perturbations: Mapping[str, Tensor]) -> Path:
     """L1 norms, L2 norms and pixel values of perturbations (Wang, Kunin & Pyron, section 2.2).
 
     Args:
@@ -39,7 +39,7 @@ def draw_perturbation_histograms(path: Path, title: str, perturbations: Mapping[
     return draw_histograms(path, title, panels)
 
 
-def draw_histograms(path: Path, title: str, panels: Mapping[str, Mapping[str, Tensor]]) -> Path:
+def draw_histograms(path: str | Path, title: str, panels: Mapping[str, Mapping[str, Tensor]]) -> Path:
     """Histograms, one panel a quantity; sets of different sizes compare, because the height is a share of the set.
 
     Args:

@@ -19,7 +19,7 @@ GROUND = "#d9d9d9"
 SPANNED = 0.995
 
 
-def draw_mean_images(path: Path, title: str, means: Tensor, classes: Sequence[str]) -> Path:
+def draw_mean_images(path: str | Path, title: str, means: Tensor, classes: Sequence[str]) -> Path:
     """Mean adversarial images by original class (rows) and target class (columns) (Wang, Kunin & Pyron, Figure 1).
 
     Args:
@@ -40,7 +40,7 @@ def draw_mean_images(path: Path, title: str, means: Tensor, classes: Sequence[st
     return save_figure(figure, path)
 
 
-def draw_mean_perturbations(path: Path, title: str, means: Tensor, classes: Sequence[str]) -> Path:
+def draw_mean_perturbations(path: str | Path, title: str, means: Tensor, classes: Sequence[str]) -> Path:
     """Mean perturbations by original class (rows) and target class (columns), on one scale for all cells.
 
     Blue takes away, red adds, white is zero. Of colour images the first panel shows the mean over the channels, and a

@@ -17,7 +17,7 @@ SIDE = 1.5
 
 
 def draw_image_pairs(
-    path: Path,
+    path: str | Path,
     title: str,
     before: Tensor,
     after: Tensor | None,
@@ -53,7 +53,7 @@ def draw_image_pairs(
     return save_figure(figure, path)
 
 
-def draw_worst_images(path: Path, title: str, worst: WorstImages) -> Path:
+def draw_worst_images(path: str | Path, title: str, worst: WorstImages) -> Path:
     """The images that a model is worst at: where they are in the data, their labels, and its answers to them.
 
     Args:

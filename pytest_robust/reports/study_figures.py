@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.verdict import Interval
 from pytest_robust.reports.bars import draw_bar_panels
 from pytest_robust.reports.heat_maps import draw_heat_maps
 from pytest_robust.studies.portability import PortabilityMatrix
 from pytest_robust.studies.ranking import RobustnessRanking
+from pytest_robust.studies.study import FamilyStudy
 
 #: The panels: names of `METRICS` and labels of their axes. PASS and success as Figure 2 (a), sizes as (b).
 PANELS = {
@@ -20,7 +22,7 @@ PANELS = {
 }
 
 
-def draw_ranking(path: Path, ranking: RobustnessRanking) -> Path:
+def draw_ranking(path: str | Path, ranking: RobustnessRanking) -> Path:
     """PASS, success, L∞ and L2 of each network and attack with their intervals (Rozsa, Günther & Boult, Figure 2).
 
     The networks stand from the least to the most accurate one, their clean accuracy under their names.
@@ -28,7 +30,11 @@ def draw_ranking(path: Path, ranking: RobustnessRanking) -> Path:
     Args:
         path: PNG file to write.
         ranking: what is drawn.
+
+    Raises:
+        SettingsError: `ranking` is none.
     """
+    _check(ranking, RobustnessRanking, "draw_ranking")
     title = f"{ranking.family} on {ranking.data}, {ranking.images} images attacked: smallest adversarial steps"
     return draw_bar_panels(path, title, {label: _bars(ranking, metric) for metric, label in PANELS.items()}, columns=2)
 
@@ -42,7 +48,7 @@ def _bars(ranking: RobustnessRanking, metric: str) -> Mapping[str, Mapping[str, 
     }
 
 
-def draw_portability(path: Path, matrix: PortabilityMatrix) -> Path:
+def draw_portability(path: str | Path, matrix: PortabilityMatrix) -> Path:
     """Shares of one network's adversarial images that fool another, a panel for each attack (Rozsa et al., Figure 3).
 
     Unlike in the paper's figure, rows are what they were crafted on.
@@ -50,7 +56,11 @@ def draw_portability(path: Path, matrix: PortabilityMatrix) -> Path:
     Args:
         path: PNG file to write.
         matrix: what is drawn, in percent.
+
+    Raises:
+        SettingsError: `matrix` is none.
     """
+    _check(matrix, PortabilityMatrix, "draw_portability")
     return draw_heat_maps(
         path,
         f"{matrix.family} on {matrix.data}: adversarial images that fool another network, percent",
@@ -62,3 +72,8 @@ def draw_portability(path: Path, matrix: PortabilityMatrix) -> Path:
         limits=(0.0, 100.0),
         figure_format=".0f",
     )
+
+
+def _check(study: object, kind: type[FamilyStudy], draws: str) -> None:
+    if not isinstance(study, kind):
+        raise SettingsError(f"{draws} draws a {kind.__name__}, not a {type(study).__name__}: make one by its .of(…).")

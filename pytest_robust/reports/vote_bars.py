@@ -15,7 +15,7 @@ OTHERS = "#b0b0b0"
 
 
 def draw_votes(
-    path: Path, title: str, votes: Mapping[str, Tensor], classes: Sequence[str], original: int, target: int
+    path: str | Path, title: str, votes: Mapping[str, Tensor], classes: Sequence[str], original: int, target: int
 ) -> Path:
     """How many passes name each class (Wang, Kunin & Pyron, Figure 5).
 

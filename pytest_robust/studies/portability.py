@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from tabulate import tabulate
@@ -17,8 +15,6 @@ from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.studies.crossed import Crossed
 from pytest_robust.studies.study import FamilyStudy
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +31,9 @@ class PortabilityMatrix(FamilyStudy):
         n: by attack, int64 of shape (networks,): images that fool the network they were made on.
         checks: by attack, the signs that it did not work, a sentence each.
     """
+
+    STUDY: ClassVar = "portability matrix"
+    SCHEMA: ClassVar = 1
 
     family: str
     data: str
@@ -104,8 +103,8 @@ class PortabilityMatrix(FamilyStudy):
     def as_dict(self) -> dict[str, Any]:
         """Plain data; JSON holds it."""
         return {
-            "study": "portability matrix",
-            "schema": SCHEMA,
+            "study": self.STUDY,
+            "schema": self.SCHEMA,
             "family": self.family,
             "data": self.data,
             "networks": list(self.networks),
@@ -117,26 +116,8 @@ class PortabilityMatrix(FamilyStudy):
         }
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> PortabilityMatrix:
-        """The matrix that `as_dict` wrote.
-
-        Raises:
-            SettingsError: it is no such matrix.
-        """
-        try:
-            k, n = ({a: torch.tensor(c, dtype=torch.int64) for a, c in plain[name].items()} for name in ("k", "n"))
-            checks = {attack: tuple(signs) for attack, signs in plain["checks"].items()}
-            names, groups = tuple(plain["networks"]), dict(plain["groups"])
-            return cls(plain["family"], plain["data"], names, groups, plain["images"], k, n, checks)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise SettingsError(f"this is no portability matrix ({error!r}): give what its as_dict wrote.") from error
-
-    def to_json(self, path: Path) -> Path:
-        """Write `as_dict` as the file `path`."""
-        path.write_text(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
-        return path
-
-    @classmethod
-    def from_json(cls, path: Path) -> PortabilityMatrix:
-        """The matrix in the file `path`; raises SettingsError if it holds none."""
-        return cls.from_dict(json.loads(path.read_text("utf-8")))
+    def _read(cls, plain: Mapping[str, Any]) -> Self:
+        k, n = ({a: torch.tensor(c, dtype=torch.int64) for a, c in plain[name].items()} for name in ("k", "n"))
+        checks = {attack: tuple(signs) for attack, signs in plain["checks"].items()}
+        names, groups = tuple(plain["networks"]), dict(plain["groups"])
+        return cls(plain["family"], plain["data"], names, groups, plain["images"], k, n, checks)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tabulate import tabulate
 
@@ -20,8 +18,6 @@ from pytest_robust.studies.correlations import correlations
 from pytest_robust.studies.crossed import Crafted, Crossed
 from pytest_robust.studies.metrics import FLOOR, METRICS
 from pytest_robust.studies.study import FamilyStudy
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,9 @@ class RobustnessRanking(FamilyStudy):
             where success rates differ, a network's own successes are another, easier or harder, set of images.
         checks: by attack, the signs that it did not work, a sentence each.
     """
+
+    STUDY: ClassVar = "robustness ranking"
+    SCHEMA: ClassVar = 1
 
     family: str
     data: str
@@ -141,8 +140,8 @@ class RobustnessRanking(FamilyStudy):
     def as_dict(self) -> dict[str, Any]:
         """Plain data with every figure and its interval; JSON holds it."""
         return {
-            "study": "robustness ranking",
-            "schema": SCHEMA,
+            "study": self.STUDY,
+            "schema": self.SCHEMA,
             "family": self.family,
             "data": self.data,
             "images": self.images,
@@ -157,30 +156,12 @@ class RobustnessRanking(FamilyStudy):
         }
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> RobustnessRanking:
-        """The ranking that `as_dict` wrote.
-
-        Raises:
-            SettingsError: it is no such ranking.
-        """
-        try:
-            accuracy = {network: _rate(rate) for network, rate in plain["accuracy"].items()}
-            entries = tuple(_read_entry(entry) for entry in plain["entries"])
-            known, common = (_read_correlations(plain[name]) for name in ("correlations", "common"))
-            checks = {attack: tuple(signs) for attack, signs in plain["checks"].items()}
-            return cls(plain["family"], plain["data"], accuracy, plain["images"], entries, known, common, checks)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SettingsError(f"this is no robustness ranking ({error!r}): give what its as_dict wrote.") from error
-
-    def to_json(self, path: Path) -> Path:
-        """Write `as_dict` as the file `path`."""
-        path.write_text(json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-        return path
-
-    @classmethod
-    def from_json(cls, path: Path) -> RobustnessRanking:
-        """The ranking in the file `path`; raises SettingsError if it holds none."""
-        return cls.from_dict(json.loads(path.read_text("utf-8")))
+    def _read(cls, plain: Mapping[str, Any]) -> Self:
+        accuracy = {network: _rate(rate) for network, rate in plain["accuracy"].items()}
+        entries = tuple(_read_entry(entry) for entry in plain["entries"])
+        known, common = (_read_correlations(plain[name]) for name in ("correlations", "common"))
+        checks = {attack: tuple(signs) for attack, signs in plain["checks"].items()}
+        return cls(plain["family"], plain["data"], accuracy, plain["images"], entries, known, common, checks)
 
 
 def _entry(network: str, attack: str, made: Crafted, pixels: int) -> Entry:

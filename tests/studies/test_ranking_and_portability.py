@@ -197,6 +197,44 @@ def test_both_come_back_from_json_and_are_drawn(crossed: Crossed, tmp_path: Path
     assert draw_portability(tmp_path / "cells.png", matrix).stat().st_size > 0
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "holds no"),
+        ("", "holds no"),
+        ("[1]", "this is no"),
+        ("null", "this is no"),
+        ('{"study": "another"}', "'another'"),
+        ('{"study": "robustness ranking", "schema": 99}', "of schema 99, .* reads 1|'robustness ranking'"),
+        ('{"study": "portability matrix", "schema": 1}', "KeyError|'portability matrix'"),
+    ],
+)
+@pytest.mark.parametrize("kind", [RobustnessRanking, PortabilityMatrix])
+def test_a_file_that_is_no_study_is_refused(
+    kind: type[RobustnessRanking], text: str | None, sentence: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "study.json").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=sentence):
+        kind.from_json(tmp_path / "study.json")
+
+
+def test_paths_may_be_strings(crossed: Crossed, tmp_path: Path) -> None:
+    ranking, matrix = RobustnessRanking.from_crossed(crossed), PortabilityMatrix.from_crossed(crossed)
+    path = str(tmp_path / "new" / "file")
+    assert RobustnessRanking.from_json(str(ranking.to_json(path))).table() == ranking.table()
+    assert draw_ranking(f"{path}.png", ranking).is_file()
+    assert draw_portability(f"{path}.png", matrix).is_file()
+
+
+def test_a_picture_of_another_study_is_refused(crossed: Crossed, tmp_path: Path) -> None:
+    ranking, matrix = RobustnessRanking.from_crossed(crossed), PortabilityMatrix.from_crossed(crossed)
+    with pytest.raises(SettingsError, match="draw_ranking draws a RobustnessRanking, not a PortabilityMatrix"):
+        draw_ranking(tmp_path / "x.png", matrix)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="draw_portability draws a PortabilityMatrix, not a RobustnessRanking"):
+        draw_portability(tmp_path / "x.png", ranking)  # type: ignore[arg-type]
+
+
 def test_tables_stand_in_the_order_of_accuracy_and_name_everything(crossed: Crossed) -> None:
     table = RobustnessRanking.from_crossed(crossed).table("github")
     lines = [line for line in table.splitlines() if line.startswith("| fgs ")]
