@@ -41,6 +41,19 @@ def test_it_equals_the_slow_one(steps, extra, toy, toy_images):
     assert torch.allclose(made, torch.stack(expected), atol=1e-5)
 
 
+def test_the_last_step_counts(toy, toy_images):
+    """An image that fools the model after its last step, and not before, is an adversary."""
+    x, target, passes = toy_images.x[:1], (toy_images.y[:1] + 1) % 4, []
+    handle = toy.register_forward_hook(lambda *_: passes.append(1))
+    expected = ASCENT.configured(max_iter=1000).build(toy).perturb(x, target)
+    handle.remove()
+    needed = len(passes) - 1  # the first pass comes before the first step
+    made, failed = (ASCENT.configured(max_iter=n).build(toy).perturb(x, target) for n in (needed, needed - 1))
+    assert toy.predict(made).tolist() == target.tolist()
+    assert torch.equal(made, expected)
+    assert torch.equal(failed, x)
+
+
 def test_one_step_on_a_linear_model_is_the_gradient_of_the_log_probability(five_classes):
     """∇ log p_t = w_t − Σ_k p_k w_k."""
     x, y, weight = five_classes.split.x, five_classes.split.y, five_classes._weight

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from pytest_robust.bench.bench import Bench
+from pytest_robust.catalogue import builtin_defenses
 from pytest_robust.data.split import Split
+from pytest_robust.defenses import dropout_autoencoder, mismatch
 from pytest_robust.defenses.dustbin import Dustbin
 from pytest_robust.errors import SettingsError
+from pytest_robust.models.classifier import Classifier
+from pytest_robust.models.recipe import Recipe
 
 MakeBench = Callable[..., Bench]
 
@@ -18,12 +23,37 @@ def pixels(*splits: Split) -> set[bytes]:
     return {row.numpy().tobytes() for split in splits for row in split.x}
 
 
-def test_no_network_is_trained_on_a_test_image(make_bench: MakeBench) -> None:
-    bench = make_bench()
+class Recording(Bench):
+    """A bench that writes down every recipe it trains, and trains it for a few epochs only."""
+
+    def train(self, recipe: Recipe) -> Classifier:
+        self.__dict__.setdefault("recipes", []).append(recipe)
+        return super().train(replace(recipe, epochs=min(recipe.epochs, 3)))
+
+    def train_all(self, recipes: Sequence[Recipe]) -> list[Classifier]:
+        return [self.train(recipe) for recipe in recipes]
+
+
+def used_by(recipe: Recipe) -> set[bytes]:
+    """Every image that the training sees: data, validation images, and a companion that is images."""
+    used = pixels(*recipe.data, *([recipe.validation] if recipe.validation is not None else []))
+    companion = recipe.companion
+    return used if companion is None or companion.ndim != 4 else used | {row.numpy().tobytes() for row in companion}
+
+
+@pytest.mark.parametrize("name", builtin_defenses())
+def test_no_network_is_trained_on_a_test_image(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for module in (mismatch, dropout_autoencoder):
+        monkeypatch.setitem(module.IMAGES, "quick", 200)
+    bench = Recording(make_bench().settings)
+    defended = bench.defend(name)
     forbidden = pixels(bench.dataset.test, bench.out_distribution.test)
-    for recipe in (bench.undefended_recipe, bench.surrogate_recipe, Dustbin().recipe(bench)):
-        used = pixels(*recipe.data, *([recipe.validation] if recipe.validation is not None else []))
-        assert not used & forbidden, recipe.title
+    assert bench.recipes
+    for recipe in (bench.undefended_recipe, bench.surrogate_recipe, *bench.recipes):
+        assert not used_by(recipe) & forbidden, recipe.title
+    assert defended.fitted_on is None or not pixels(defended.fitted_on) & forbidden
 
 
 def test_validation_images_are_not_trained_on(make_bench: MakeBench) -> None:
