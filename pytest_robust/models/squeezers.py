@@ -79,7 +79,6 @@ def non_local_means(x: Tensor, search: int, block: int, strength: int) -> Tensor
     strengths = [strength] if channels == 1 else [strength, strength]
     denoise = cv2.fastNlMeansDenoising if channels == 1 else cv2.fastNlMeansDenoisingColored
     done = [torch.from_numpy(denoise(image, None, *strengths, block, search)).view(image.shape) for image in pixels]
-    done = [torch.from_numpy(denoise(image, None, *strengths, block, search)).view(image.shape) for image in pixels]
     return (torch.stack(done).to(x).permute(0, 3, 1, 2) / 255) if done else x.clone()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -58,6 +59,19 @@ def test_non_local_means_is_opencvs_on_each_image(channels: int) -> None:
             expected = cv2.fastNlMeansDenoisingColored(pixels, None, 4, 4, 3, 7)
         rows = torch.from_numpy(expected).view(12, 12, channels).permute(2, 0, 1)
         assert torch.allclose(squeezed, rows / 255)
+
+
+@needs_opencv
+def test_non_local_means_looks_at_each_image_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    denoise, seen = cv2.fastNlMeansDenoising, []
+
+    def counted(image: np.ndarray, *rest: object) -> np.ndarray:
+        seen.append(image)
+        return denoise(image, *rest)
+
+    monkeypatch.setattr(cv2, "fastNlMeansDenoising", counted)
+    squeezer("non_local_means_7_3_4")(images(0, 1, (12, 12)))
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize(
