@@ -134,15 +134,16 @@ class RequirementItem(GateItem):
             raise RequirementFailed(str(error), pytrace=False) from None  # it tells of its cause
         from pytest_robust.gate.run import kept_by
 
+        problem = ""
         if judged.outcome != "pass":
             folder = self.parent.session_state.options.report
             # By file and line, as errors name a requirement.
             where = f"{self.parent.gate.path}-{self.line}"
             picture = picture_of(folder, where, self.name, judged.measurement.worst_images)
-            judged = replace(judged, picture=picture)
+            judged, problem = replace(judged, picture=picture.name), picture.problem
         row = {**judged.as_dict(), "gate_keeps": kept_by(self.parent.gate)}
         record_requirement(self, row, entry and asdict(entry))
-        self.end(judged.outcome, judged.sentence(), judged.explain())
+        self.end(judged.outcome, judged.sentence(), judged.explain() + (problem and f"\n  {problem}"))
 
 
 class DiagnoseItem(GateItem):

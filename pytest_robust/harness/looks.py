@@ -109,7 +109,9 @@ def tell(item: pytest.Item, report: pytest.TestReport, noted: Looks, folder: Pat
 def _told(item: pytest.Item, number: int, result: Result, folder: Path | None) -> dict[str, Any]:
     """A result as plain data, in words as well, its worst images drawn into `folder`."""
     picture = picture_of(folder, f"{item.nodeid}-{number}", result.title, result.worst_shown)
-    shown = f"\n  picture of the worst: {picture}" if picture else ""
+    shown = (
+        f"\n  picture of the worst: {picture.name}" if picture.name else picture.problem and f"\n  {picture.problem}"
+    )
     command = f"pytest {shlex.quote(item.nodeid)} --robust-seed={result.seed} --robust-device={result.device}"
     explanation = f"{result.explain()}{shown}\n  in pytest: {command}"
-    return {**result.described(), "title": result.title, "picture": picture, "explanation": explanation}
+    return {**result.described(), "title": result.title, "picture": picture.name, "explanation": explanation}

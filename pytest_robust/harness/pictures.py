@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_robust.gate.worst import WorstImages
 
+#: Characters of a file's name (ours): file systems take 255 bytes, archives and their readers often fewer.
+LONGEST = 100
 
-def picture_of(folder: Path | None, where: str, title: str, worst: Callable[[], WorstImages]) -> str:
-    """Draw the worst images; the name of the file, or "" where no folder takes a report.
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was drawn, or why it was not.
+
+    Args:
+        name: of the file in the report folder; "" where there is none.
+        problem: a sentence; "" where there is none.
+    """
+
+    name: str = ""
+    problem: str = ""
+
+
+def picture_of(folder: Path | None, where: str, title: str, worst: Callable[[], WorstImages]) -> Picture:
+    """Draw the worst images, if there is a folder for reports; one that cannot be drawn changes no test's outcome.
 
     Args:
         folder: for the report.
@@ -21,8 +40,22 @@ def picture_of(folder: Path | None, where: str, title: str, worst: Callable[[], 
         worst: gives the images.
     """
     if folder is None:
-        return ""
+        return Picture()
     from pytest_robust.reports.image_pairs import draw_worst_images
 
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a glyph that a font has not, say
+            return Picture(draw_worst_images(folder / f"worst-{file_name(where)}.png", title, worst()).name)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Picture(problem=f"the worst images cannot be drawn into {folder} ({reason}).")
+
+
+def file_name(where: str) -> str:
+    """A name for a file, another one for another `where`: by a hash of it where its own characters cannot tell."""
     name = re.sub(r"[^A-Za-z0-9._]+", "-", where).strip("-")
-    return draw_worst_images(folder / f"worst-{name}.png", title, worst()).name
+    # Only folders, classes and the number at the end become hyphens here, so that no two places share a name.
+    if re.fullmatch(r"[A-Za-z0-9._/:]+(-\d+)?", where) and len(name) <= LONGEST:
+        return name
+    return f"{name[:LONGEST]}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"

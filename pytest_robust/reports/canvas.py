@@ -22,7 +22,7 @@ def new_figure(width: float, height: float, title: str) -> Any:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # a user's name may hold dollar signs
     return figure
 
 
