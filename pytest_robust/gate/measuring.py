@@ -25,7 +25,7 @@ from pytest_robust.gate.attacks import attack_of
 from pytest_robust.gate.requirements import Gate, Requirement
 from pytest_robust.gate.result import Result
 from pytest_robust.gate.robust import Robust
-from pytest_robust.gate.worst import WorstImages, worst_images
+from pytest_robust.gate.worst import WorstImages, worst_first, worst_images
 from pytest_robust.threats.defended import Defended
 
 #: Images in a batch of a sequential measurement (ours): at most 99 too many are attacked, and smaller batches would
@@ -125,8 +125,7 @@ class Measurer:
             if test.update(COUNTED[requirement.metric](results[-1])):
                 break
         used = torch.cat(seen)
-        order = torch.cat([result.margins.cpu() for result in results]).argsort(stable=True)
-        worst = [int(i) for i in used[order[:10]]]
+        worst = [int(i) for i in used[worst_first(results)[:10]]]
         checks = self._clean(requirement).checks + evidence_checks(_joined(results, data.subset(used)))
         return Measurement(test.rate, None, data, used, worst, tuple(results), checks)
 

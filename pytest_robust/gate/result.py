@@ -16,7 +16,7 @@ from pytest_robust.data.split import Split
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.evaluation.rate import CONFIDENCE, Rate
 from pytest_robust.evaluation.verdict import Judgement, Verdict, at_least, at_most
-from pytest_robust.gate.worst import WorstImages, worst_images
+from pytest_robust.gate.worst import WorstImages, worst_first, worst_images
 
 #: Characters of a value that pytest shows in full where an assertion fails.
 SHOWN = 230
@@ -163,8 +163,9 @@ class Result:
     def worst(self, count: int = 10) -> list[int]:
         """Indices, in the user's data, of the images that the model is worst at, the worst first.
 
-        By the margin under the attack, the most wrong answer first. For an attack without a budget, which looks for
-        the smallest perturbation, by the size of the perturbation that fools: the smallest first.
+        First those that the attack has taken, right as they are and no longer, then those that were wrong before, then
+        those that stay right; among their like by the margin, the most wrong answer first. For an attack without a
+        budget, which looks for the smallest perturbation, those that it has taken are in the order of its size.
         """
         self.told(self, "worst")
         return self._worst(count)
@@ -183,13 +184,7 @@ class Result:
 
     @cached_property
     def _order(self) -> Tensor:
-        margins = self.figures.margins.cpu()
-        attack, adversarial = self.attack, self.figures.adversarial
-        if attack is None or adversarial is None or attack.eps is not None or attack.norm is None:
-            return margins.argsort(stable=True)
-        sizes = adversarial.norms[attack.norm].cpu().masked_fill(self._correct.cpu(), float("inf"))
-        sizes[~self.figures.clean.correct.cpu()] = 0.0  # fooled by nothing at all
-        return sizes.argsort(stable=True)
+        return worst_first([self])
 
     @property
     def title(self) -> str:

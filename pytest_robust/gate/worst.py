@@ -44,6 +44,32 @@ class WorstImages:
         return [f"#{i}, is {y}: {words}" for i, y, words in zip(self.index, self.y.tolist(), said, strict=True)]
 
 
+def worst_first(results: Sequence[Result]) -> Tensor:
+    """Rows of the images of one model under one attack, int64 of shape (N,), the worst first.
+
+    First those that the attack has taken: right as they are, and no longer. Then those that were wrong before anybody
+    attacked, then those that stay right. Among their like by the margin, the most wrong answer first; for an attack
+    without a budget, which looks for the smallest perturbation, those that it has taken by its size.
+
+    Args:
+        results: each on a part of the images.
+    """
+    figures = [result.figures for result in results]
+    key = torch.cat([f.margins.cpu() for f in figures]).double()
+    attacked = [f.attacked.correct.cpu() for f in figures if f.attacked is not None]
+    if not attacked:
+        return key.argsort(stable=True)
+    right = torch.cat([f.clean.correct.cpu() for f in figures])
+    taken = right & ~torch.cat(attacked)
+    attack, adversarial = results[0].attack, [f.adversarial for f in figures if f.adversarial is not None]
+    if attack is not None and attack.eps is None and attack.norm is not None:
+        sizes = torch.cat([each.norms[attack.norm].cpu() for each in adversarial])
+        key = torch.where(taken, sizes.double(), key)
+    order = key.argsort(stable=True)
+    group = torch.where(taken, 0, torch.where(right, 2, 1))
+    return order[group[order].argsort(stable=True)]
+
+
 def worst_images(results: Sequence[Result], seen: Tensor, worst: Sequence[int]) -> WorstImages:
     """The images at the positions `worst`, in that order.
 

@@ -23,6 +23,7 @@ def draw_image_pairs(
     after: Tensor | None,
     captions: Sequence[str],
     names: tuple[str, str] = ("original", "perturbed"),
+    legend: str = "",
 ) -> Path:
     """A column for each image: as it was, as it is, and the difference.
 
@@ -36,6 +37,7 @@ def draw_image_pairs(
         after: of the same shape; None draws the first row alone.
         captions: n texts, over the columns.
         names: of the first two rows.
+        legend: below the picture: how to read the captions.
 
     Raises:
         SettingsError: there is no image, or the shapes or the number of captions do not fit.
@@ -50,6 +52,8 @@ def draw_image_pairs(
         _differences(figure, axes[2], (after - before).mean(1))
     for axis, caption in zip(axes[0], captions, strict=True):
         axis.set_title(caption, fontsize=8)
+    if legend:
+        figure.supxlabel(legend, fontsize=9)
     return save_figure(figure, path)
 
 
@@ -65,7 +69,8 @@ def draw_worst_images(path: str | Path, title: str, worst: WorstImages) -> Path:
         SettingsError: there is no image.
     """
     captions = [caption.replace(": ", ":\n") for caption in worst.captions]
-    return draw_image_pairs(path, title, worst.clean, worst.attacked, captions, ("as it is", "attacked"))
+    legend = "#position in the data, is its label: the answer" + ("" if worst.attacked is None else " → when attacked")
+    return draw_image_pairs(path, title, worst.clean, worst.attacked, captions, ("as it is", "attacked"), legend)
 
 
 def _check(before: Tensor, after: Tensor | None, captions: Sequence[str]) -> None:

@@ -257,6 +257,7 @@ def test_worst_images_stand_over_what_the_attack_made_of_them(tmp_path: Path, dr
         assert np.allclose(panels[6 + column], (attacked - clean).mean(0).numpy())
     assert [axis.get_title() for axis in axes[:3]] == ["#40, is 0:\n0 → 1", "#7, is 1:\n1 → 2", "#12, is 2:\n2 → 3"]
     assert [axes[i].get_ylabel() for i in (0, 3, 6)] == ["as it is", "attacked", "difference"]
+    assert drawn[0].get_supxlabel() == "#position in the data, is its label: the answer → when attacked"
     limits = {axis.images[0].get_clim() for axis in axes[6:9]}
     assert len(limits) == 1, "differences are on one scale"
 
