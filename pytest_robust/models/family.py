@@ -74,7 +74,7 @@ class Family:
     @property
     def num_classes(self) -> int:
         """How many classes every member knows."""
-        return next(iter(self.members.values())).num_classes
+        return classes_of(next(iter(self.members.values())))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -97,11 +97,16 @@ class Family:
         return right_by_all(self.name, self.predict(images), images)
 
 
+def classes_of(classifier: Classifier) -> int:
+    """How many classes it knows: its outputs, but for the one that stands for "rejected"."""
+    return classifier.num_classes - classifier.rejects
+
+
 def _check_alike(family: str, name: str, found: Classifier, first: str, other: Classifier) -> None:
     if not isinstance(found, Classifier):
         raise FamilyError(f"the family {family!r}: {name!r} is a {type(found).__name__}, but a Classifier is expected.")
     for what, mine, theirs in (
-        ("classes", found.num_classes, other.num_classes),
+        ("classes", classes_of(found), classes_of(other)),
         ("input shape (C, H, W)", found.input_shape, other.input_shape),
     ):
         if mine != theirs:
@@ -192,12 +197,14 @@ def _member(family: str, name: str, value: object) -> Member:
 
 def _fitted(family: str, name: str, member: Member, num_classes: int, input_shape: tuple[int, int, int]) -> Classifier:
     network = member.network
+    rejects = isinstance(network, Classifier) and network.rejects
     if member.input_size is not None and input_shape[1:] != (member.input_size, member.input_size):
         network = ResizedInput(network, member.input_size)
     if not isinstance(network, Classifier):
-        return Classifier(network, num_classes=num_classes, input_shape=input_shape, name=name)
+        outputs = num_classes + rejects
+        return Classifier(network, num_classes=outputs, input_shape=input_shape, name=name, rejects=rejects)
     for what, own, wanted, hint in (
-        ("classes", network.num_classes, num_classes, "only networks of the same classes can be compared"),
+        ("classes", classes_of(network), num_classes, "only networks of the same classes can be compared"),
         ("input shape (C, H, W)", network.input_shape, input_shape, _RESIZE),
     ):
         if own != wanted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,11 +26,20 @@ class ResizedInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the network makes of images `x`, float (N, C, H, W), resized to (N, C, size, size)."""
-        side = (self.size, self.size)
-        if x.shape[-2:] != side:
-            x = F.interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
-        answer: Tensor = self.network(x)
+        answer: Tensor = self.network(self._resized(x))
         return answer
+
+    @property
+    def attack_loss(self) -> Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]] | None:
+        """The network's own (`Classifier.attack_loss`), of images of any size; None if it has none."""
+        own = getattr(self.network, "attack_loss", None)
+        return None if own is None else lambda x, y, targeted: own(self._resized(x), y, targeted)
+
+    def _resized(self, x: Tensor) -> Tensor:
+        side = (self.size, self.size)
+        if x.shape[-2:] == side:
+            return x
+        return F.interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
 
     def extra_repr(self) -> str:
         """The size, for `repr`."""

@@ -201,3 +201,29 @@ def test_labels_in_the_store_need_no_images(tmp_path):
     members["b"].train().eval()
     load_or_predict(members, counted, store)
     assert counted.passes == 3, "other weights are another network"
+
+
+class OwnLoss(Brightest):
+    def attack_loss(self, x: Tensor, y: Tensor, targeted: bool) -> tuple[Tensor, Tensor]:
+        logits = self(x)
+        return logits, logits[torch.arange(len(y)), y] * (1 if targeted else -1)
+
+
+def test_a_network_keeps_its_own_attack_loss_behind_resizing():
+    network = OwnLoss(side=8)
+    (classifier,) = made({"large": Member(network, input_size=8)}).members.values()
+    x, y = torch.rand(2, *SHAPE), torch.tensor([0, 2])
+    for targeted in (False, True):
+        logits, values = classifier.attack_loss(x, y, targeted)
+        assert torch.equal(logits, classifier(x))
+        assert torch.equal(values, network.attack_loss(classifier.network._resized(x), y, targeted)[1])
+    assert made({"plain": Member(Brightest(side=8), input_size=8)}).members["plain"].attack_loss is None
+
+
+def test_the_output_of_a_rejection_is_no_class_of_a_family():
+    wary = Classifier(Brightest(4), num_classes=4, input_shape=SHAPE, rejects=True)
+    larger = Classifier(Brightest(4, side=8), num_classes=4, input_shape=(1, 8, 8), rejects=True)
+    family = made({"plain": Brightest(), "wary": wary, "resized": Member(larger, input_size=8)})
+    assert family.num_classes == 3
+    assert [member.rejects for member in family.members.values()] == [False, True, True]
+    assert family.members["resized"].num_classes == 4
