@@ -8,20 +8,23 @@ nothing and reads no image.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from pytest_robust.attacks.attack import Attack
+from pytest_robust.attacks.isolation import frozen
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.evaluating import warning_signs
 from pytest_robust.bench.ledger import stopwatch
 from pytest_robust.data.images import Images
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation import alignment, ssim
+from pytest_robust.evaluation.alignment import opencv
 from pytest_robust.models.classifier import Classifier
-from pytest_robust.models.family import Family, right_by_all
+from pytest_robust.models.family import Family, Member, family_of, right_by_all
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
@@ -136,22 +139,47 @@ def cross(
 
     Args:
         family: what `Bench.family` takes: a registered name, ``FILE.py:FUNCTION``, a `Family`, or networks by name.
-        images: a `Split` or an `ImageFolder`; rounded to 8 bits before anything looks at them.
+            They are studied in eval mode; afterwards yours are in the mode they were in.
+        images: a `Split` or an `ImageFolder`; rounded to 8 bits before anything looks at them. They may show fewer
+            classes than the networks know.
         attacks: one or several, each a registered name or an attack; each once.
         bench: attacks; its store keeps the numbers, its seed draws.
         limit: at most so many images are attacked, drawn at random; None is all.
 
     Raises:
         FamilyError: a network that cannot be had or does not fit, or no image that all networks classify correctly.
-        SettingsError: no attack, one twice or something else; images that are none or that the networks do not take.
+        SettingsError: no attack, one twice or something else; images that are none or that the networks do not take;
+            OpenCV, which PASS needs, is not installed.
         AttackError, ModelError: as `Bench.attack` raises them.
     """
     chosen = titled(attacks, bench)
     check_limit(limit)
     check_images(images)
-    known = family if isinstance(family, Family) else bench.family(family)
+    with ExitStack() as untouched:
+        for module in _given(family):
+            untouched.enter_context(frozen(module))
+        return _cross(_fitted(family, bench), images, chosen, bench, limit)
+
+
+def _given(family: str | Family | Mapping[str, nn.Module]) -> list[nn.Module]:
+    """The modules that a user holds: afterwards they shall be in the modes they were in."""
+    members = family.members if isinstance(family, Family) else family
+    given = list(members.values()) if isinstance(members, Mapping) else []
+    modules = [value.network if isinstance(value, Member) else value for value in given]
+    return [module for module in modules if isinstance(module, nn.Module)]
+
+
+def _fitted(family: str | Family | Mapping[str, nn.Module], bench: Bench) -> Family:
+    """In eval mode, frozen and tried out; a `Family` on images of its own, which need not be those of the bench."""
+    if isinstance(family, Family):
+        return family_of(family.name, family, family.num_classes, family.input_shape, bench.device)
+    return bench.family(family)
+
+
+def _cross(known: Family, images: Images, chosen: Mapping[str, Attack], bench: Bench, limit: int | None) -> Crossed:
     _check_fits(known, images)
-    pixels = EightBit(images)
+    # All classes that the networks know: an image that is taken for any other than its own fools them.
+    pixels = EightBit(images, known.num_classes)
     predicted = bench.predictions(known, pixels)
     correct = torch.stack([labels == images.y.cpu() for labels in predicted.values()], 1)
     common = right_by_all(known.name, predicted, pixels)
@@ -222,7 +250,8 @@ def _keys(networks: Sequence[Classifier], attack: Attack, images: Images, bench:
     """Of one attack on each network, tested on all of them: everything that the numbers depend on, but the chunk."""
     columns = [network.fingerprint for network in networks]
     code = [source_fingerprint(module) for module in (alignment, ssim, numbers)]
-    return [fingerprint(["crossed", 1, bench.attack_key(n, attack, images), columns, code]) for n in networks]
+    version = opencv().__version__
+    return [fingerprint(["crossed", 2, bench.attack_key(n, attack, images), columns, code, version]) for n in networks]
 
 
 def _assembled(parts: Sequence[Artifact], attack: Attack) -> Crafted:

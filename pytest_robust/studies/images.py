@@ -28,10 +28,12 @@ class EightBit:
 
     Args:
         images: what is rounded; photographs come back as they are.
+        num_classes: how many classes there are, if the images show only some of them; None is as the images say.
     """
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, num_classes: int | None = None) -> None:
         self._images = images
+        self._num_classes = images.num_classes if num_classes is None else num_classes
 
     def __len__(self) -> int:
         return len(self._images)
@@ -49,7 +51,7 @@ class EightBit:
     @property
     def num_classes(self) -> int:
         """How many classes the labels count."""
-        return self._images.num_classes
+        return self._num_classes
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -58,20 +60,22 @@ class EightBit:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the images, and that they are rounded."""
-        return fingerprint(["8-bit", self._images.fingerprint])
+        """Of the images, and that they are rounded; of the classes, if they are others than the images'."""
+        more = [] if self._num_classes == self._images.num_classes else [self._num_classes]
+        return fingerprint(["8-bit", self._images.fingerprint, *more])
 
     def subset(self, index: Tensor | Sequence[int]) -> EightBit:
         """Those at `index`, in that order."""
-        return EightBit(self._images.subset(index))
+        return EightBit(self._images.subset(index), self._num_classes)
 
     def sample(self, size: int, seed: int) -> EightBit:
         """`size` images drawn without replacement."""
-        return EightBit(self._images.sample(size, seed))
+        return EightBit(self._images.sample(size, seed), self._num_classes)
 
     def chunks(self, size: int) -> Iterator[Split]:
         """All images in order, as splits in memory of at most `size` images."""
-        return (replace(part, x=to_8bit(part.x)) for part in self._images.chunks(size))
+        parts = self._images.chunks(size)
+        return (replace(part, x=to_8bit(part.x), num_classes=self._num_classes) for part in parts)
 
 
 class Chunk:

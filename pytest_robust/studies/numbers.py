@@ -36,8 +36,7 @@ def numbers_of(adversarial: AdversarialSet, surface: Classifier, networks: Seque
     fools = torch.zeros(len(clean), len(networks), dtype=torch.bool)
     for column, network in enumerate(networks):
         # Its own network was asked at two batch sizes already, which is stricter.
-        answer = success[success] if network is surface else network.predict(fooling.x) != fooling.y
-        fools[success, column] = answer
+        fools[success, column] = True if network is surface else _fooled(network, fooling)
     told = adversarial.outcome
     outcome = torch.full_like(clean.y, NOT_RECORDED) if told is None else told
     score = torch.full((len(clean),), torch.nan, dtype=torch.float64)
@@ -56,6 +55,12 @@ def numbers_of(adversarial: AdversarialSet, surface: Classifier, networks: Seque
     }
     zero = float(adversarial.provenance.get("zero_gradient", 0.0))
     return Artifact(tensors, {"zero_gradient": zero})
+
+
+def _fooled(network: Classifier, images: AdversarialSet) -> Tensor:
+    """Which images the network takes for another class, bool of shape (N,): as success is judged, no rejection is."""
+    answer = network.predict(images.x)
+    return (answer != images.y) & (answer < images.clean.num_classes)
 
 
 def level_differences(clean: Tensor, x: Tensor) -> Tensor:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest.mock import patch
 
+import cv2
 import pytest
 import torch
-from toy_networks import CountedImages, flat
+from torch import nn
+from toy_networks import SHAPE, CountedImages, Wary, flat
 
+from pytest_robust.attacks.common_checks import toy_classifier, toy_split
 from pytest_robust.bench.bench import Bench
+from pytest_robust.data.dataset import Dataset
 from pytest_robust.data.pixels import to_8bit
 from pytest_robust.data.split import Split
 from pytest_robust.errors import FamilyError, SettingsError
+from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.family import Family
 from pytest_robust.studies.crossed import cross, paired_entries
 from pytest_robust.studies.images import CHUNK, EightBit, drawn
@@ -60,6 +66,66 @@ def test_a_difference_between_two_levels_counts_as_it_is() -> None:
     assert found[1].tolist() == [1.0, 2.0]
 
 
+def test_another_opencv_measures_again(
+    bench: Bench, family: Family, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PASS is its work."""
+    cross(family, make_images(20), ["fgs"], bench)
+    made = bench.ledger.count("crafted")
+    monkeypatch.setattr(cv2, "__version__", "0")
+    cross(family, make_images(20), ["fgs"], bench)
+    assert bench.ledger.count("crafted") == 2 * made
+
+
+@pytest.mark.parametrize("as_family", [True, False], ids=["family", "mapping"])
+def test_networks_are_studied_in_eval_mode_and_come_back_as_they_were(bench: Bench, as_family: bool) -> None:
+    """Their running statistics too: in training mode, looking at images changes them."""
+    network, split = toy_classifier(), toy_split(40)
+    expected = cross(Family("own", {"a": network}), split, ["fgs"], bench).correct
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train().requires_grad_(True)
+    with patch.object(Bench, "dataset", Dataset("toy", split, split, tuple("abcd"))):
+        found = cross(Family("own", {"a": network}) if as_family else {"a": network}, split, ["fgs"], bench)
+    assert found.correct.equal(expected)
+    assert all(module.training for module in network.modules())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert all(value.equal(before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_family_that_gives_no_logits_is_refused_before_anything(bench: Bench, make_images: MakeImages) -> None:
+    softmax = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Softmax(1)), num_classes=3, input_shape=SHAPE)
+    with pytest.raises(FamilyError, match=r"'a' does not fit.*probabilities"):
+        cross(Family("own", {"a": softmax}), make_images(5), ["fgs"], bench)
+
+
+def test_images_of_some_classes_are_taken_for_any_that_the_networks_know(
+    bench: Bench, family: Family, make_images: MakeImages
+) -> None:
+    """The label of two classes of three: what becomes the third one has fooled, for the maker and for the others."""
+    images = make_images(120)
+    images = images.subset(images.y < 2)
+    narrow, wide = (cross(family, Split(images.x, images.y, n, "some"), ATTACKS, bench) for n in (2, 3))
+    for attack in ATTACKS:
+        for name in family.members:
+            assert narrow.crafted[attack][name].success.equal(wide.crafted[attack][name].success)
+            assert narrow.crafted[attack][name].fools.equal(wide.crafted[attack][name].fools)
+        assert narrow.checks(attack) == wide.checks(attack) == ()
+
+
+def test_who_is_only_rejected_fools_nobody(bench: Bench, family: Family, make_images: MakeImages) -> None:
+    """One network's "rejected" is worth more than any class but a sure one: it rejects what was made on another."""
+    wary = Classifier(Wary(family.members["net 1"]), num_classes=4, input_shape=SHAPE, name="wary", rejects=True)
+    both = Family("both", {"plain": family.members["net 0"], "wary": wary})
+    images = make_images(60)
+    made = cross(both, images, ["fgs"], bench)
+    (eight_bit,) = EightBit(images).chunks(60)
+    attacked = eight_bit.subset(made.attacked)
+    answer = wary.predict(bench.attack(both.members["plain"], "fgs", attacked).x)
+    success = made.crafted["fgs"]["plain"].success
+    assert (success & (answer == 3)).any()
+    assert made.crafted["fgs"]["plain"].fools[:, 1].equal(success & (answer != attacked.y) & (answer < 3))
+
+
 def test_a_second_run_attacks_nothing_and_reads_no_image(
     bench: Bench, family: Family, make_images: MakeImages, shown: list[int]
 ) -> None:
@@ -72,7 +138,7 @@ def test_a_second_run_attacks_nothing_and_reads_no_image(
     again = Bench(bench.settings)
     second = cross(family, images, ATTACKS, again)
     assert (again.ledger.count("crafted"), again.ledger.count("reused")) == (0, made)
-    assert (images.read, shown) == ([], [])
+    assert (images.read, shown) == ([], [2] * len(family))  # two black images, on which every network is tried
     for attack in ATTACKS:
         for name in family.members:
             assert second.crafted[attack][name].l2.equal(first.crafted[attack][name].l2)

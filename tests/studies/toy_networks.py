@@ -56,6 +56,18 @@ def flat() -> Classifier:
     return Classifier(Flat(), num_classes=CLASSES, input_shape=SHAPE, name="flat")
 
 
+class Wary(nn.Module):
+    """A network with one more output, "rejected", which is the largest unless one class is far ahead of the others."""
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.network(x)
+        return torch.cat([logits, logits.topk(2, 1).values[:, 1:] + 2.0], 1)
+
+
 def templates() -> Tensor:
     """A pattern of each class, of shape (classes, pixels)."""
     return torch.randn(CLASSES, 64, generator=torch.Generator().manual_seed(5))
