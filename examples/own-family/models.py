@@ -10,6 +10,7 @@ from networks import EfficientNetLite, MobileNetV1, MobileNetV2, SqueezeNet
 from torch import Tensor, nn
 
 from pytest_robust import Member
+from pytest_robust.errors import FamilyError
 from pytest_robust.models.weights import fill, read_weights
 
 #: Name, which is the file's too; how it is built; its group; its input size; the published top-1 accuracy.
@@ -26,7 +27,14 @@ NETWORKS = (
 
 
 def models() -> dict[str, Member]:
-    """The eight networks; where one cannot be loaded there is no family."""
+    """The eight networks; where one cannot be loaded there is no family.
+
+    Raises:
+        FamilyError: nobody says where the weights are.
+        ModelError: a file is not there, or does not fit.
+    """
+    if "SMALL_IMAGENET_WEIGHTS" not in os.environ:
+        raise FamilyError("the variable SMALL_IMAGENET_WEIGHTS is not set: set it to the folder of NAME.safetensors.")
     folder = Path(os.environ["SMALL_IMAGENET_WEIGHTS"])
     return {
         name: Member(loaded(build(), folder / f"{name}.safetensors"), group, accuracy, input_size=size)

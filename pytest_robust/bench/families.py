@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_robust.bench.beside import folder_first
 from pytest_robust.errors import FamilyError, RobustError
+from pytest_robust.store.code import is_users
 
 if TYPE_CHECKING:
     from pytest_robust.bench.bench import Bench
@@ -71,7 +72,13 @@ def made_by(name: str, bench: Bench) -> object:
 
 
 def _called(name: str, function: Callable[..., Any], bench: Bench) -> object:
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError as error:  # some built-in functions do not tell
+        raise FamilyError(
+            f"the family {name!r} names {function!r}, which is no Python function: name one of yours that takes "
+            "nothing, or the bench, and gives names to networks."
+        ) from error
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     wanted = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if len(wanted) > 1 or (wanted and wanted != positional[:1]):
@@ -92,9 +99,14 @@ def _called(name: str, function: Callable[..., Any], bench: Bench) -> object:
 
 
 def _told(error: Exception) -> str:
-    """The error, and the line that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" (line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
+    """The error, and the last line of the user's own files that led to it: libraries raise deep inside themselves."""
+    frames = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if Path(file := frame.f_code.co_filename).is_file()
+        and is_users(frame.f_globals.get("__name__", ""), Path(file))
+    ]
+    where = f" (line {frames[-1][1]} of {frames[-1][0]})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_robust.errors import MissingDataError, RobustError
+from pytest_robust.errors import FamilyError, MissingDataError, RobustError
 from pytest_robust.harness.records import CLAIMS
 from pytest_robust.harness.session import RobustSession
 
@@ -42,12 +42,16 @@ def _location(item: pytest.Item) -> tuple[str, int]:
 
 
 def _message(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
-    """The error with the lines of the user's own files that led to it; its sentence alone if there are none."""
+    """The error with the lines of the user's own files that led to it; its sentence alone if there are none.
+
+    Alone too where a family cannot be had: the command line names that one, and no line of a test is at fault.
+    """
 
     def own(info: pytest.ExceptionInfo[BaseException]) -> Traceback:
         return info.traceback.filter(lambda entry: _is_users(entry, item))
 
-    return excinfo.getrepr(style="short" if own(excinfo) else "value", tbfilter=own, chain=False)
+    alone = isinstance(excinfo.value, FamilyError) or not own(excinfo)
+    return excinfo.getrepr(style="value" if alone else "short", tbfilter=own, chain=False)
 
 
 def _is_users(entry: TracebackEntry, item: pytest.Item) -> bool:

@@ -206,6 +206,19 @@ def test_a_function_that_gives_no_family_is_one_sentence(bench, file, source, fu
     assert "\n" not in str(raised.value)
 
 
+def test_an_error_inside_a_library_is_told_with_the_line_of_the_users_own_file(bench, file):
+    path = file("import os\n\n\ndef models():\n    return os.environ['NO_SUCH_VARIABLE_IS_SET']\n")
+    with pytest.raises(FamilyError, match=r"KeyError: 'NO_SUCH_VARIABLE_IS_SET' \(line 5 of .*mine\.py\)"):
+        bench.family(f"{path}:models")
+
+
+@pytest.mark.parametrize("name", ["math:hypot", "builtins:dict", "operator:itemgetter"])
+def test_what_is_no_function_of_networks_is_one_sentence(bench, name):
+    with pytest.raises(FamilyError, match=name) as raised:
+        bench.family(name)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_file_or_module_that_is_not_there_is_said(bench, tmp_path):
     with pytest.raises(FamilyError, match=r"gone\.py does not exist"):
         bench.family(f"{tmp_path}/gone.py:models")

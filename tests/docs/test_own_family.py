@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.settings import Settings
-from pytest_robust.errors import ModelError
+from pytest_robust.errors import FamilyError, ModelError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own-family"
 
@@ -122,3 +122,9 @@ def test_the_examples_own_tests_pass(weights, data, tmp_path):
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "2 passed" in run.stdout
+
+
+def test_without_the_weights_the_variable_to_set_is_named(models, monkeypatch):
+    monkeypatch.delenv("SMALL_IMAGENET_WEIGHTS", raising=False)
+    with pytest.raises(FamilyError, match="SMALL_IMAGENET_WEIGHTS is not set: set it to the folder"):
+        models.models()

@@ -88,3 +88,15 @@ def test_missing_data_fail_where_data_are_promised(suite):
 def test_an_expected_failure_for_want_of_data_is_a_skip(suite):
     code = "import pytest\n@pytest.mark.xfail(strict=True)\ndef test(robust_bench): robust_bench.dataset"
     suite(code, "--dataset=mnist").assert_outcomes(skipped=1)
+
+
+def test_a_family_that_cannot_be_had_is_its_sentence_alone(suite):
+    code = (
+        "from pytest_robust.errors import FamilyError\n"
+        "def helper(): raise FamilyError('the family cannot be loaded.')\n"
+        "def test(): helper()\n"
+    )
+    result = suite(code)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["the family cannot be loaded.", "FAILED test_it.py::test - *FamilyError: the family*"])
+    assert "in helper" not in result.stdout.str()
