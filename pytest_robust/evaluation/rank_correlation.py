@@ -106,9 +106,10 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
 
 def ranks(values: Tensor) -> Tensor:
     """Ranks within each row from 1, ties at their mean, float64 of the shape of `values` (rows, networks)."""
-    below = (values[:, :, None] > values[:, None, :]).sum(2)
-    equal = (values[:, :, None] == values[:, None, :]).sum(2)
-    return below.double() + (equal.double() + 1) / 2
+    ordered, values = values.sort(1).values, values.contiguous()
+    # Positions among the ordered values, before and behind all equal ones; half their sum is the ties' mean.
+    before, behind = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    return (before + behind + 1).double() / 2
 
 
 def permutation_p_values(first: Tensor, second: Tensor) -> tuple[float, float]:

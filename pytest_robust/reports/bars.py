@@ -9,12 +9,14 @@ from typing import Any
 
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.verdict import Interval
-from pytest_robust.reports.canvas import COLOURS, new_figure, save_figure
+from pytest_robust.reports.canvas import COLOURS, named_ticks, new_figure, save_figure
 
 #: Share of a setting's width that its bars fill.
 FILLED = 0.82
 #: About the width of a character of a setting's name, in inches.
 CHARACTER = 0.09
+#: Inches of a picture; panels that would need more stand below each other, and their bars become thinner.
+WIDEST = 40.0
 
 #: Figures by setting, then by method.
 Settings = Mapping[str, Mapping[str, Interval]]
@@ -43,7 +45,7 @@ def draw_bar_panels(path: str | Path, title: str, panels: Mapping[str, Settings]
         path: PNG file to write.
         title: over all panels.
         panels: by the label of the vertical axis: what `draw_bars` takes.
-        columns: panels beside each other.
+        columns: panels beside each other, where a picture of `WIDEST` inches has room for them.
 
     Raises:
         SettingsError: no figures.
@@ -52,7 +54,9 @@ def draw_bar_panels(path: str | Path, title: str, panels: Mapping[str, Settings]
     if not methods:
         raise SettingsError(f"{title}: there are no figures to draw.")
     groups = max(map(len, panels.values()))
-    width, rows = max(6.0, 1.2 + 0.32 * (len(methods) + 1) * groups), math.ceil(len(panels) / columns)
+    width = min(WIDEST, max(6.0, 1.2 + 0.32 * (len(methods) + 1) * groups))
+    columns = min(columns, int(WIDEST / width))
+    rows = math.ceil(len(panels) / columns)
     figure = new_figure(width * columns, 4.6 * rows, title)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis in axes[len(panels) :]:
@@ -70,7 +74,7 @@ def _draw_panel(axis: Any, methods: Sequence[str], settings: Settings, label: st
         offset = (number + 0.5) * width - FILLED / 2
         present = [(i + offset, figures[method]) for i, figures in enumerate(settings.values()) if method in figures]
         _draw(axis, method, [(x, f) for x, f in present if math.isfinite(f.value)], width, COLOURS[number % 10])
-    axis.set_xticks(range(len(settings)), list(settings), **_turned(list(settings), inches))
+    _name(axis, list(settings), inches)
     axis.margins(x=0.02)
     axis.set_ylabel(label)
     axis.grid(axis="y", alpha=0.3)
@@ -81,11 +85,15 @@ def _legend(figure: Any, axis: Any, methods: int) -> None:
     figure.legend(*axis.get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=min(5, methods))
 
 
-def _turned(settings: Sequence[str], inches: float) -> dict[str, Any]:
-    """Names that are too wide for the room of their bars are turned."""
+def _name(axis: Any, settings: Sequence[str], inches: float) -> None:
+    """Names that are too wide for the room of their bars are turned; some are left out where even so not all fit."""
     lines = [line for name in settings for line in name.split("\n")]
-    fits = max(map(len, lines)) * CHARACTER < inches / len(settings)
-    return {"rotation": 0, "ha": "center"} if fits else {"rotation": 30, "ha": "right"}
+    if max(map(len, lines)) * CHARACTER < inches / len(settings):
+        axis.set_xticks(range(len(settings)), settings)
+        return
+    # Turned by 30 degrees, a line is twice as wide along the axis as it is high.
+    along = 2 * math.ceil(len(lines) / len(settings))
+    axis.set_xticks(*named_ticks(settings, inches / along), rotation=30, ha="right")
 
 
 def _draw(axis: Any, method: str, bars: list[tuple[float, Interval]], width: float, colour: str) -> None:

@@ -5,6 +5,9 @@ matplotlib is imported only when something is drawn.
 
 from __future__ import annotations
 
+import math
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +15,23 @@ from typing import Any
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c6bb1", "#666666", "#a65628")
 #: Pixels per inch of every file.
 DPI = 120
+#: About the width of a character of a title, in inches.
+CHARACTER = 0.1
+#: Inches that a name beside an axis needs for itself.
+NAME = 0.15
 
 
 def new_figure(width: float, height: float, title: str) -> Any:
-    """An empty matplotlib figure of so many inches, with a title over all its panels."""
+    """An empty matplotlib figure of so many inches, with a title over all its panels, which breaks its lines."""
     # The object interface: pyplot would choose a GUI backend and keep every figure alive.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, parse_math=False)  # a user's name may hold dollar signs
+    fitting = max(20, int(width / CHARACTER))
+    lines = [textwrap.fill(line, fitting) for line in title.split("\n")]
+    figure.suptitle("\n".join(lines), parse_math=False)  # a user's name may hold dollar signs
     return figure
 
 
@@ -32,3 +41,9 @@ def save_figure(figure: Any, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)
     return path
+
+
+def named_ticks(names: Sequence[str], inches: float) -> tuple[range, list[str]]:
+    """Positions and names of the ticks along a side of so many inches; every k-th where not all of them have room."""
+    step = max(1, math.ceil(len(names) * NAME / inches))
+    return range(0, len(names), step), list(names[::step])

@@ -9,10 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from pytest_robust.errors import SettingsError
-from pytest_robust.reports.canvas import new_figure, save_figure
+from pytest_robust.reports.canvas import named_ticks, new_figure, save_figure
 
 #: Even in lightness, the same for colour-blind readers.
 COLOUR_MAP = "cividis"
+#: Rows or columns of a matrix whose cells show their numbers; more of them share the room of so many.
+MOST_NUMBERED = 30
+#: Inches of a cell with a number.
+CELL = 0.52
 
 
 def draw_heat_maps(
@@ -27,7 +31,7 @@ def draw_heat_maps(
     limits: tuple[float, float] = (0.0, 1.0),
     figure_format: str = ".2f",
 ) -> Path:
-    """Matrices side by side on one colour scale.
+    """Matrices side by side on one colour scale; one of more than `MOST_NUMBERED` rows or columns has no numbers.
 
     Args:
         path: PNG file to write.
@@ -49,10 +53,11 @@ def draw_heat_maps(
     axes = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axis, (name, matrix) in zip(axes, matrices.items(), strict=True):
         drawn = axis.imshow(matrix.detach().cpu().double().numpy(), COLOUR_MAP, vmin=limits[0], vmax=limits[1])
-        _print_numbers(axis, drawn, matrix, figure_format)
+        if max(expected) <= MOST_NUMBERED:
+            _print_numbers(axis, drawn, matrix, figure_format)
         rotation = 90 if max(map(len, columns)) > 3 else 0
-        axis.set_xticks(range(len(columns)), columns, rotation=rotation)
-        axis.set_yticks(range(len(rows)), rows)
+        axis.set_xticks(*named_ticks(columns, _side(len(columns))), rotation=rotation)
+        axis.set_yticks(*named_ticks(rows, _side(len(rows))))
         axis.set_xlabel(column_label)
         axis.set_ylabel(row_label)
         axis.set_title(name, fontsize=10)
@@ -62,7 +67,11 @@ def draw_heat_maps(
 
 def _size(rows: Sequence[str], columns: Sequence[str], panels: int) -> tuple[float, float]:
     names = 0.08 * max(map(len, [*rows, *columns]))
-    return panels * (0.52 * len(columns) + names + 0.8) + 1.2, 0.52 * len(rows) + names + 1.4
+    return panels * (_side(len(columns)) + names + 0.8) + 1.2, _side(len(rows)) + names + 1.4
+
+
+def _side(cells: int) -> float:
+    return CELL * min(cells, MOST_NUMBERED)
 
 
 def _print_numbers(axis: Any, drawn: Any, matrix: Tensor, figure_format: str) -> None:

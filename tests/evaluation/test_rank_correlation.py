@@ -36,6 +36,12 @@ def test_rho_is_scipys(data: st.DataObject) -> None:
         assert rho == pytest.approx(float(spearmanr(first, second).statistic))
 
 
+def test_ranks_of_many_networks_take_no_room_for_each_pair() -> None:
+    """Half of a draw's 200,000 figures are ties; all pairs of them would be 40 billion."""
+    values = torch.arange(200_000.0).clamp(min=99_999)[None]
+    assert ranks(values)[0, [0, -1]].tolist() == [(1 + 100_000) / 2, 200_000]
+
+
 @pytest.mark.parametrize(
     ("networks", "telling"), [(2, False), (3, False), (4, False), (5, True), (8, True), (12, True)]
 )
