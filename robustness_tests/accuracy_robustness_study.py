@@ -17,7 +17,8 @@ from pytest_robust.errors import FamilyError
 from pytest_robust.evaluation.mean import Mean, paired_mean_difference
 from pytest_robust.evaluation.verdict import Interval, Judgement
 from pytest_robust.models.family import Family
-from pytest_robust.studies.crossed import Crossed, cross, paired_entries
+from pytest_robust.studies.crossed import Crossed, cross
+from pytest_robust.studies.paired import paired_entries
 from pytest_robust.studies.portability import PortabilityMatrix
 from pytest_robust.studies.ranking import RobustnessRanking
 from pytest_robust.threats.defended import ThreatModel

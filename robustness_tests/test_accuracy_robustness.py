@@ -23,6 +23,7 @@ from pytest_robust.evaluation.verdict import above, at_least, below
 from pytest_robust.reports.study_figures import draw_portability, draw_ranking
 from pytest_robust.studies.contrasts import across_groups, elsewhere, mean_portability, more_portable, within_groups
 from pytest_robust.studies.metrics import METRICS
+from pytest_robust.studies.paired import larger_on
 
 Record = Callable[[Claim], None]
 
@@ -65,7 +66,7 @@ def correlation(study: AccuracyRobustnessStudy, number: str, attack: str, metric
         comparison=("<" if falls else ">") if rho.telling else "",
         threshold="0" if rho.telling else "",
         shown=f"{METRICS[metric]}: {rho}{'' if rho.telling else NO_VERDICT}",
-        checks=study.crossed.checks(attack),
+        checks=study.crossed.size_checks(attack),
         note="; ".join(
             [
                 f"{METRICS[metric]}: a chance order of {rho.networks} networks does as much with p = {chance:.3f}",
@@ -96,10 +97,7 @@ def test_larger_linf_at_comparable_pass(study: AccuracyRobustnessStudy, robust_r
     """3D: FGV and HC1 move a pixel further than FGS, and their images look as much like the originals, or more."""
     margin = float(PAPER.setup(study.bench.settings.dataset, "comparable")["pass_margin"])
     further, alike = (study.larger(field, attack, "fgs") for field in ("linf", "pass_score"))
-    agreeing = sum(
-        study.ranking.entry(attack, n).figures["linf"].value > study.ranking.entry("fgs", n).figures["linf"].value
-        for n in study.ranking.networks
-    )
+    agreeing = larger_on(study.crossed, "linf", attack, "fgs")
     robust_record(
         study.judged(
             "3D",
@@ -109,8 +107,8 @@ def test_larger_linf_at_comparable_pass(study: AccuracyRobustnessStudy, robust_r
             comparison=">",
             threshold=f"0, PASS >= {-margin:g}",
             shown=f"L∞ {further}, PASS {alike}",
-            checks=[*study.crossed.checks(attack), *study.crossed.checks("fgs")],
-            note=f"mean L∞ is larger on {agreeing} of {len(study.ranking.networks)} networks",
+            checks=[*study.crossed.size_checks(attack), *study.crossed.size_checks("fgs")],
+            note=f"mean L∞ is larger on {len(agreeing)} of {len(study.ranking.networks)} networks",
         )
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_robust.data.split import Split
+from pytest_robust.evaluation.guessing import NORMALISATION, guessing_rate, guessing_signs
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.models.classifier import look_like_probabilities
 
@@ -18,16 +19,8 @@ def clean_checks(clean: Rate, split: Split, normalised: bool) -> tuple[str, ...]
         split: the images; whoever always answers with their most frequent class guesses best.
         normalised: whether the user gave a mean or a standard deviation.
     """
-    guessing = max(1 / split.num_classes, int(split.y.bincount().max()) / len(split))
-    if clean.lower > guessing or clean.value > (1 + guessing) / 2:
-        return ()
-    twice = "that the model does not normalise its images itself, as mean and std are given here too" * normalised
-    causes = [
-        twice or "that the images are normalised as in training (mean=, std=)",
-        "that the labels count the classes in the model's order",
-        "that weights were loaded",
-    ]
-    return (f"the clean accuracy {clean} is no better than guessing ({guessing:.3f}): check {', '.join(causes)}",)
+    twice = "that the model does not normalise its images itself, as mean and std are given here too"
+    return guessing_signs(clean, guessing_rate(split.y), first=twice if normalised else NORMALISATION)
 
 
 def repeat_checks(split: Split) -> tuple[str, ...]:

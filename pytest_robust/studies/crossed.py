@@ -23,6 +23,8 @@ from pytest_robust.data.images import Images
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation import alignment, ssim
 from pytest_robust.evaluation.alignment import opencv
+from pytest_robust.evaluation.guessing import guessing_rate, guessing_signs
+from pytest_robust.evaluation.rate import Rate
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.family import Family, Member, family_of, right_by_all
 from pytest_robust.models.threads import suitable_threads
@@ -52,6 +54,7 @@ class Crafted:
         outcome: int64: how the attack's own search ended (`AdversarialSet.outcome`); −1 where it does not tell.
         fools: bool of shape (N, networks): a success that this network takes for another class too.
         budget: whether the attack was limited by one.
+        eps: the budget that the attack spends on every image; None where it looks for the smallest perturbation.
     """
 
     success: Tensor
@@ -64,6 +67,7 @@ class Crafted:
     outcome: Tensor
     fools: Tensor
     budget: bool
+    eps: float | None = None
 
     @property
     def failures(self) -> dict[str, int]:
@@ -98,6 +102,7 @@ class Crossed:
         pixels: values of an image, C·H·W.
         crafted: by attack, then by network.
         seed: of the run.
+        guessing: accuracy of whoever always answers with the most frequent label.
     """
 
     family: str
@@ -110,6 +115,7 @@ class Crossed:
     pixels: int
     crafted: Mapping[str, Mapping[str, Crafted]]
     seed: int
+    guessing: float = 0.0
 
     def __repr__(self) -> str:
         """Sizes, and not the tensors."""
@@ -119,8 +125,23 @@ class Crossed:
         )
 
     def checks(self, attack: str) -> tuple[str, ...]:
-        """Signs that an attack did not work on some network, a sentence each that names the network."""
-        return tuple(f"{network}: {sign}" for network, made in self.crafted[attack].items() for sign in made.checks)
+        """Signs that a network guesses, or that an attack did not work on it, a sentence each that names it."""
+        found = []
+        for column, network in enumerate(self.networks):
+            signs = guessing_signs(Rate.of(self.correct[:, column]), self.guessing)
+            found += [f"{network}: {sign}" for sign in (*signs, *self.crafted[attack][network].checks)]
+        return tuple(found)
+
+    def size_checks(self, attack: str) -> tuple[str, ...]:
+        """`checks`, and whether sizes of perturbations say anything: not those that the user has set."""
+        eps = self.crafted[attack][self.networks[0]].eps
+        if eps is None:
+            return self.checks(attack)
+        sign = (
+            f"{attack} spends a budget (eps={eps:g}) on every image, so that its sizes are not those of the smallest "
+            "perturbations: give an attack that looks for these (fgs, deepfool, smallest_budget)"
+        )
+        return (sign, *self.checks(attack))
 
     def stacked(self, attack: str, field: str) -> Tensor:
         """A field of `Crafted` for all networks, of shape (N, networks)."""
@@ -188,7 +209,8 @@ def _cross(known: Family, images: Images, chosen: Mapping[str, Attack], bench: B
     groups = {name: known.groups.get(name) for name in known.members}
     about = (known.name, images.name, tuple(known.members), groups, tuple(chosen))
     shape = torch.Size(images.input_shape)
-    return Crossed(*about, correct, attacked, shape.numel(), crafted, bench.settings.seed)
+    sizes = shape.numel(), crafted, bench.settings.seed, guessing_rate(images.y)
+    return Crossed(*about, correct, attacked, *sizes)
 
 
 def _check_fits(family: Family, images: Images) -> None:
@@ -216,17 +238,6 @@ def _crafted(
         name: {network: _assembled(found, attacks[name]) for network, found in by_network.items()}
         for name, by_network in parts.items()
     }
-
-
-def paired_entries(crossed: Crossed, field: str, first: str, second: str) -> tuple[Tensor, Tensor, Tensor]:
-    """A field of `Crafted` under two attacks, on the images and networks on which both succeeded.
-
-    Returns:
-        The two columns of values, float64 of shape (entries,), and int64 of shape (entries,): each entry's image.
-    """
-    both = crossed.stacked(first, "success") & crossed.stacked(second, "success")
-    image = torch.arange(len(both))[:, None].expand_as(both)
-    return crossed.stacked(first, field)[both], crossed.stacked(second, field)[both], image[both]
 
 
 def _measured(
@@ -259,4 +270,4 @@ def _assembled(parts: Sequence[Artifact], attack: Attack) -> Crafted:
     tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
     sizes = [len(part.tensors["success"]) for part in parts]
     zero = sum(size * part.metadata["zero_gradient"] for size, part in zip(sizes, parts, strict=True)) / sum(sizes)
-    return Crafted(zero_gradient=zero, budget=attack.budget is not None, **tensors)
+    return Crafted(zero_gradient=zero, budget=attack.budget is not None, eps=attack.eps, **tensors)

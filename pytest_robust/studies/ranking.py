@@ -54,7 +54,8 @@ class RobustnessRanking(FamilyStudy):
         correlations: by attack, then by name of `METRICS`: Spearman's ρ with clean accuracy over the networks.
         common: the same, each network's figures from those images alone on which the attack succeeded on all networks:
             where success rates differ, a network's own successes are another, easier or harder, set of images.
-        checks: by attack, the signs that it did not work, a sentence each.
+        checks: by attack, the signs that it did not work, that a network guesses, or that sizes are not the smallest,
+            a sentence each.
     """
 
     STUDY: ClassVar = "robustness ranking"
@@ -81,7 +82,7 @@ class RobustnessRanking(FamilyStudy):
             len(crossed.attacked),
             tuple(_entry(n, a, crossed.crafted[a][n], crossed.pixels) for a in attacks for n in networks),
             *correlations(crossed),
-            {a: crossed.checks(a) for a in attacks},
+            {a: crossed.size_checks(a) for a in attacks},
         )
 
     @property

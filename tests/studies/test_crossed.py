@@ -19,9 +19,10 @@ from pytest_robust.data.split import Split
 from pytest_robust.errors import FamilyError, SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.family import Family
-from pytest_robust.studies.crossed import cross, paired_entries
+from pytest_robust.studies.crossed import cross
 from pytest_robust.studies.images import CHUNK, EightBit, drawn
 from pytest_robust.studies.numbers import level_differences
+from pytest_robust.studies.paired import paired_entries
 
 MakeImages = Callable[[int], Split]
 ATTACKS = ("fgs", "hot_cold")
@@ -232,6 +233,13 @@ def test_an_attack_that_cannot_work_is_said_to_be_broken(bench: Bench, make_imag
     assert made.failures == {"zero direction": len(made.success), "no step": 0, "unstable": 0, "not recorded": 0}
     signs = crossed.checks("fgs")
     assert any("flat: the surface's gradient is exactly zero on 100.0%" in sign for sign in signs)
+
+
+def test_networks_that_were_never_trained_are_told(bench: Bench, make_images: MakeImages) -> None:
+    images = make_images(90)
+    found = cross(Family("flat", {"flat": flat()}), images, ["fgs"], bench)
+    assert found.guessing == int(images.y.bincount().max()) / 90
+    assert any("flat: the clean accuracy" in sign and "no better than guessing" in sign for sign in found.checks("fgs"))
 
 
 def test_nothing_in_common_names_every_network(bench: Bench, make_images: MakeImages) -> None:

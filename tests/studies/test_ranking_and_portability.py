@@ -20,7 +20,8 @@ from pytest_robust.evaluation.verdict import Verdict, above
 from pytest_robust.models.family import Family
 from pytest_robust.reports.study_figures import draw_portability, draw_ranking
 from pytest_robust.studies.contrasts import across_groups, elsewhere, mean_portability, more_portable, within_groups
-from pytest_robust.studies.crossed import Crafted, Crossed
+from pytest_robust.studies.crossed import Crafted, Crossed, cross
+from pytest_robust.studies.paired import larger_on
 from pytest_robust.studies.portability import PortabilityMatrix
 from pytest_robust.studies.ranking import RobustnessRanking
 
@@ -183,6 +184,37 @@ def test_what_no_image_showed_is_not_ruled_out(crossed: Crossed) -> None:
     alone = replace(crossed, attacks=("hot_cold",), crafted=crafted)
     mean = mean_portability(alone, "hot_cold", elsewhere(alone))
     assert (mean.value, mean.lower, mean.upper) == (0.0, 0.0, pytest.approx(Rate(0, N).upper))
+
+
+def test_a_network_that_guesses_is_no_evidence(crossed: Crossed) -> None:
+    """With a label that 60 % of the images have, the network of 60 % may always answer with it."""
+    guessed = replace(crossed, guessing=0.6)
+    for study in (RobustnessRanking, PortabilityMatrix):
+        signs = study.from_crossed(guessed).checks["hot_cold"]
+        assert len(signs) == 1
+        assert signs[0].startswith("weak: the clean accuracy 0.600 ")
+        assert study.from_crossed(crossed).checks["hot_cold"] == ()
+
+
+def test_sizes_of_an_attack_with_a_budget_are_no_evidence(
+    bench: Bench, family: Family, make_images: Callable[[int], Split]
+) -> None:
+    """Of whom they fool, they may be."""
+    budgeted = cross(family, make_images(60), [bench.attack_named("fgsm", eps=8 / 255), "fgs"], bench)
+    ranking, matrix = RobustnessRanking.from_crossed(budgeted), PortabilityMatrix.from_crossed(budgeted)
+    assert "fgsm spends a budget (eps=0.03137" in ranking.checks["fgsm"][0]
+    assert not any("budget" in sign for sign in (*ranking.checks["fgs"], *matrix.checks["fgsm"]))
+
+
+def test_attacks_are_compared_where_both_succeeded(crossed: Crossed) -> None:
+    """On the only image that withstands the one, the other goes far enough to seem larger on the whole."""
+    crafted = {attack: dict(by_network) for attack, by_network in crossed.crafted.items()}
+    far = torch.where(torch.arange(N) > 0, 0.1, 1000.0).double()
+    crafted["hot_cold"]["good"] = replace(crafted["hot_cold"]["good"], linf=far)
+    other = replace(crossed, crafted=crafted)
+    assert larger_on(crossed, "linf", "hot_cold", "fgs") == list(NAMES)
+    assert larger_on(other, "linf", "hot_cold", "fgs") == ["weak", "fair"]
+    assert larger_on(crossed, "pass_score", "fgs", "hot_cold") == list(NAMES)
 
 
 def test_both_come_back_from_json_and_are_drawn(crossed: Crossed, tmp_path: Path) -> None:
