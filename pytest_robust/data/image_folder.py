@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import PIL
@@ -28,6 +28,8 @@ from pytest_robust.store.fingerprint import file_fingerprint, fingerprint
 LABELS = "labels.csv"
 #: What Pillow raises for a file that is not a whole image.
 UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError)
+#: Pillow's modes of 16- and 32-bit numbers: converted to RGB, all of them above 255 become white, fractions black.
+DEEP = ("I", "F")
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -50,7 +52,8 @@ class ImageFolder:
         workers: processes that decode; None is one per CPU thread, and none where there is but one chunk.
 
     Raises:
-        DataError: labels that do not fit, or a crop that is larger than the resized image.
+        DataError: labels that do not fit, a size that is no whole number, a crop that is larger than the resized image,
+            or an interpolation of another name.
     """
 
     files: tuple[Path, ...]
@@ -64,6 +67,14 @@ class ImageFolder:
 
     def __post_init__(self) -> None:
         check_labels(self.y, len(self.files), self.num_classes, self.name)
+        for what, size in (("resize", self.resize), ("crop", self.crop)):
+            if not isinstance(size, int):
+                raise DataError(f"{self.name}: {what}={size!r} is no number of pixels: give a whole one.")
+        if self.interpolation not in get_args(Interpolation):
+            raise DataError(
+                f"{self.name}: interpolation={self.interpolation!r} is unknown: choose "
+                f"{' or '.join(map(repr, get_args(Interpolation)))}."
+            )
         if not 1 <= self.crop <= self.resize:
             raise DataError(
                 f"{self.name}: a crop of {self.crop} pixels cannot be cut out of images whose shorter side has "
@@ -200,12 +211,21 @@ class _Decoder(Indexed[_Pixels]):
             path = self.files[position]
             try:
                 with Image.open(path) as image:
+                    if image.mode.startswith(DEEP):
+                        return _too_deep(path, image.mode)
                     pixels[row] = np.asarray(cut(image.convert("RGB"))).transpose(2, 0, 1)
             except UNDECODABLE as error:
                 unknown = isinstance(error, UnidentifiedImageError)
                 reason = "no format that Pillow knows" if unknown else " ".join(str(error).split())
                 return f"{path} cannot be decoded as an image ({reason}): replace it, or take it out of the folder."
         return pixels
+
+
+def _too_deep(path: str, mode: str) -> str:
+    return (
+        f"{path} has pixels of more than 8 bits (Pillow's mode {mode}), and which of their levels are black and white "
+        "is yours to choose: save it with 8 bits."
+    )
 
 
 def _as_it_is(pixels: Any) -> Any:
@@ -219,12 +239,12 @@ def _tabled(folder: Path) -> _Found:
     """What ``labels.csv`` lists, in its order."""
     path = folder / LABELS
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins a file with a byte order mark
             rows = list(csv.DictReader(file))
         labels = [int(row["class_index"]) for row in rows]
         files = tuple(folder / row["file"] for row in rows)
     except KeyError as error:
-        raise DataError(f"{path} has no column {error}: it needs file and class_index.") from error
+        raise DataError(f"{path} has no column {error}: it needs file and class_index{_separated(rows)}.") from error
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table of file and class_index ({error}).") from error
     if not rows:
@@ -232,8 +252,26 @@ def _tabled(folder: Path) -> _Found:
     absent = [file.name for file in files if not file.is_file()]
     if absent:
         raise DataError(f"{path} lists {len(absent)} files that are not beside it, {absent[0]} first.")
-    named = {label: row.get("name") for label, row in zip(labels, rows, strict=True)}
-    return files, labels, tuple(named.get(i) or str(i) for i in range(max(labels) + 1))
+    names = _names(path, labels, rows)
+    return files, labels, tuple(names.get(i, str(i)) for i in range(max(labels) + 1))
+
+
+def _separated(rows: Sequence[Mapping[str, str]]) -> str:
+    """What to do about a table that another character than the comma separates."""
+    other = next((each for each in (";", "\t") if each in "".join(filter(None, rows[0]))), None)
+    return f", separated by commas and not by {other!r}" if other else ""
+
+
+def _names(path: Path, labels: Sequence[int], rows: Sequence[Mapping[str, str]]) -> dict[int, str]:
+    """The classes' names, of those that have one."""
+    names: dict[int, str] = {}
+    for label, row in zip(labels, rows, strict=True):
+        name = row.get("name")
+        if name and names.setdefault(label, name) != name:
+            raise DataError(
+                f"{path} calls class {label} both {names[label]!r} and {name!r}: give every class_index one name."
+            )
+    return names
 
 
 def _sorted_by_class(folder: Path) -> _Found:

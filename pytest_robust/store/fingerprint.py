@@ -63,11 +63,13 @@ def source_fingerprint(obj: Any) -> str:
 
 def file_fingerprint(path: Path | str) -> str:
     """SHA-256 of a file; read once for as long as it is not touched."""
-    return _file_fingerprint(str(path), Path(path).stat().st_mtime_ns)
+    found = Path(path).stat()
+    # A date can be set back (copying does it); that of the last change to the file's entry cannot, where there is one.
+    return _file_fingerprint(str(path), (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino))
 
 
 @functools.lru_cache(maxsize=100_000)
-def _file_fingerprint(path: str, _mtime_ns: int) -> str:
+def _file_fingerprint(path: str, _state: tuple[int, ...]) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

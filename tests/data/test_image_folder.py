@@ -132,6 +132,9 @@ def test_a_fingerprint_sees_a_byte_that_changes_neither_size_nor_date(sorted_fol
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     assert copy.fingerprint != images.fingerprint
+    again = ImageFolder.open(sorted_folder, resize=24, crop=20)
+    shutil.copy2(path, again.files[2])  # with its date
+    assert again.fingerprint == copy.fingerprint, "in the same process too"
 
 
 def test_a_fingerprint_counts_order_labels_and_transforms(sorted_folder):
@@ -174,12 +177,44 @@ def test_what_is_no_folder_of_labelled_images_is_said(tmp_path, tabled_folder):
         ("file,class_index\n", "lists no image"),
         ("file,class_index\na.png,0\ngone.png,1\n", r"lists 1 files that are not beside it, gone\.png first"),
         ("file,class_index\na.png,-1\n", "labels must be in"),
+        ("file;class_index\na.png;0\n", "has no column 'class_index': .*, separated by commas and not by ';'"),
+        ("file,class_index,name\na.png,0,cat\nb.png,0,dog\n", "calls class 0 both 'cat' and 'dog': give every"),
     ],
 )
 def test_a_table_that_cannot_be_right_is_said(tabled_folder, table, message):
     (tabled_folder / "labels.csv").write_text(table)
     with pytest.raises(DataError, match=message):
         ImageFolder.open(tabled_folder)
+
+
+def test_a_table_that_excel_has_written_is_read(tabled_folder):
+    path = tabled_folder / "labels.csv"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert ImageFolder.open(tabled_folder).y.tolist() == [2, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"interpolation": "cubic"}, "interpolation='cubic' is unknown: choose 'bilinear' or 'bicubic'"),
+        ({"resize": 32.5, "crop": 20}, r"resize=32\.5 is no number of pixels"),
+        ({"crop": "20"}, "crop='20' is no number of pixels"),
+    ],
+)
+def test_transforms_that_cannot_be_are_said_before_anything_is_decoded(tabled_folder, argument, message):
+    with pytest.raises(DataError, match=message):
+        ImageFolder.open(tabled_folder, **argument)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix"), [("uint16", "png"), ("uint16", "tiff"), ("int32", "tiff"), ("float32", "tiff")]
+)
+def test_pixels_of_more_than_8_bits_are_no_white_image(tabled_folder, dtype, suffix):
+    path = tabled_folder / f"deep.{suffix}"
+    Image.fromarray(np.linspace(0, 1 if dtype == "float32" else 65535, 900).reshape(30, 30).astype(dtype)).save(path)
+    (tabled_folder / "labels.csv").write_text(f"file,class_index\n{path.name},0\n")
+    with pytest.raises(DataError, match=rf"deep\.{suffix} has pixels of more than 8 bits .* save it with 8 bits"):
+        next(ImageFolder.open(tabled_folder, resize=24, crop=20).chunks(1))
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
