@@ -263,6 +263,8 @@ class Bench:
     def family(self, family: str | Family | Mapping[str, nn.Module] | None = None) -> Family:
         """Named networks to compare, each fitted to the images of the run, in eval mode and frozen.
 
+        Networks given as objects are copied unless they are so already: yours stay as they are.
+
         Args:
             family: a registered name, ``FILE.py:FUNCTION``, ``PACKAGE.MODULE:FUNCTION``, a `Family`, or names to
                 modules (or `Classifier`, or `Member`); None is the run's (``--family``), or else the data set's own.
@@ -275,7 +277,8 @@ class Bench:
         chosen = family if family is not None else self.settings.family or default_family(self.settings.dataset)
         if not isinstance(chosen, str):
             name = chosen.name if isinstance(chosen, Family) else "own"
-            return family_of(name, chosen, self.dataset.num_classes, self.dataset.input_shape, self.device)
+            images = self.dataset
+            return family_of(name, chosen, images.num_classes, images.input_shape, self.device, copied=True)
         if chosen not in self._families:
             made = made_by(chosen, self)
             dataset = self.dataset

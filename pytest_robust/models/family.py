@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -146,9 +147,15 @@ def right_by_all(family: str, predicted: Mapping[str, Tensor], images: Images) -
 
 
 def family_of(
-    name: str, made: object, num_classes: int, input_shape: tuple[int, int, int], device: torch.device
+    name: str,
+    made: object,
+    num_classes: int,
+    input_shape: tuple[int, int, int],
+    device: torch.device,
+    *,
+    copied: bool = False,
 ) -> Family:
-    """The family that a function gave: every network fitted to the images, tried on two of them, on `device`, frozen.
+    """The family that a function gave: every network fitted to the images, tried on some, on `device`, frozen.
 
     Args:
         name: of the family.
@@ -156,6 +163,7 @@ def family_of(
         num_classes: of the images.
         input_shape: of the images, (C, H, W).
         device: where the networks shall be.
+        copied: networks that are not frozen there already are copied first: whoever gave them goes on training them.
 
     Raises:
         FamilyError: it is something else, or a network does not fit the images; the message names the network.
@@ -165,13 +173,30 @@ def family_of(
     else:
         members = {key: _member(name, key, value) for key, value in _mapping(name, made).items()}
     fitted = {}
-    for key, member in members.items():
+    for key, given in members.items():
+        member = replace(given, network=_apart(name, key, given.network, device)) if copied else given
         classifier = _fitted(name, key, member, num_classes, input_shape)
         fitted[key] = classifier.to(device).eval().requires_grad_(False)
         _try(name, key, fitted[key])
     groups = {key: member.group for key, member in members.items() if member.group is not None}
     published = {k: m.published_accuracy for k, m in members.items() if m.published_accuracy is not None}
     return Family(name, fitted, groups, published)
+
+
+def _apart(family: str, name: str, network: nn.Module, device: torch.device) -> nn.Module:
+    """`network` itself where nothing is to be changed on it, or else a copy."""
+    tensors = [*network.parameters(), *network.buffers()]
+    frozen = not any(module.training for module in network.modules()) and not any(t.requires_grad for t in tensors)
+    if frozen and all(tensor.device == device for tensor in tensors):
+        return network
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise FamilyError(
+            f"the family {family!r}: {name!r} cannot be copied ({reason}); give it as .eval().requires_grad_(False) on "
+            f"{device}, and it is taken as it is."
+        ) from error
 
 
 def _mapping(family: str, made: object) -> Mapping[str, object]:
@@ -218,10 +243,11 @@ _RESIZE = "give Member(network, input_size=N), and images are resized to N × N 
 
 
 def _try(family: str, name: str, classifier: Classifier) -> None:
-    """Raise FamilyError unless `classifier` answers two images with a logit per class."""
+    """Raise FamilyError unless `classifier` answers one image, and two, with a logit per class."""
     where = f"the family {family!r}: {name!r}"
     try:
-        classifier.logits_of(torch.zeros(2, *classifier.input_shape))
+        for n in (2, 1):  # a network that drops every dimension of size one fails on the last chunk alone
+            classifier.logits_of(torch.zeros(n, *classifier.input_shape))
     except ModelError as error:
         raise FamilyError(f"{where} does not fit: {error}") from error
     except Exception as error:

@@ -180,6 +180,18 @@ def test_a_registered_family_a_mapping_and_a_family_are_all_taken(bench):
     assert bench.family(own).members["x"] is own.members["x"]
 
 
+def test_a_network_of_the_users_can_be_trained_on(bench):
+    network = linear().train()
+    family = bench.family({"mine": network})
+    before = family.members["mine"].fingerprint
+    assert network.training
+    network(torch.rand(2, 1, 8, 8)).sum().backward()
+    torch.optim.SGD(network.parameters(), 0.1).step()
+    assert family.members["mine"].fingerprint == before, "the family has it as it was"
+    frozen = linear().eval().requires_grad_(False)
+    assert bench.family({"mine": frozen}).members["mine"].network is frozen, "no copy where none is needed"
+
+
 @pytest.mark.parametrize(
     ("source", "function", "message"),
     [

@@ -36,6 +36,11 @@ class Dimmest(Brightest):
         return -super().forward(x)
 
 
+class Squeezing(Brightest):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).squeeze()
+
+
 def made(networks: object, name: str = "mine") -> Family:
     return family_of(name, networks, 3, SHAPE, CPU)
 
@@ -77,6 +82,13 @@ def test_a_network_of_another_size_resizes_inside():
     assert family.members["own"].network is own, "nothing is put around what fits"
 
 
+def test_a_network_that_cannot_be_copied_is_named():
+    network = Brightest()
+    network.numbers = (n for n in range(3))
+    with pytest.raises(FamilyError, match=r"'a' cannot be copied \(TypeError: .*give it as \.eval\(\)"):
+        family_of("mine", {"a": network}, 3, SHAPE, CPU, copied=True)
+
+
 @pytest.mark.parametrize("size", [3, 4, 9, 20])
 def test_resizing_lets_the_whole_gradient_through(size):
     torch.manual_seed(0)
@@ -115,8 +127,22 @@ def test_resizing_is_torchvisions():
         ),
         ({"a": Brightest(side=8)}, r"'a' fails on images of shape \(1, 4, 4\).*made for 8 pixels.*input_size=N"),
         ({"a": nn.Sequential(Brightest(), nn.Softmax(1))}, "'a' does not fit: .* probabilities"),
+        ({"a": Squeezing()}, r"'a' does not fit: .*\(3,\).*one logit per class"),
     ],
-    ids=["none", "list", "number", "nothing", "text", "member", "outputs", "classes", "size", "fails", "softmax"],
+    ids=[
+        "none",
+        "list",
+        "number",
+        "nothing",
+        "text",
+        "member",
+        "outputs",
+        "classes",
+        "size",
+        "fails",
+        "softmax",
+        "squeezes",
+    ],
 )
 def test_a_network_that_does_not_fit_is_named_and_the_family_is_not_made(networks, message):
     with pytest.raises(FamilyError, match=message):
