@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import warnings
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ from pytest_robust.errors import AttackError, SettingsError
 from pytest_robust.models.batches import answer_batch
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.threads import suitable_threads
-from pytest_robust.store.artifacts import Artifact, ArtifactStore
+from pytest_robust.store.artifacts import Artifact, ArtifactStore, DamagedArtifactWarning
 from pytest_robust.store.code import module_fingerprint
 from pytest_robust.store.fingerprint import fingerprint
 
@@ -203,7 +204,14 @@ def _source(module: str) -> Path:
 def load_or_craft(
     attack: Attack, surface: Classifier, split: Split, store: ArtifactStore, *, seed: int
 ) -> tuple[AdversarialSet, bool]:
-    """The adversarial set from `store`, crafted and kept there now if it was not; True if crafted now."""
+    """The adversarial set from `store`, crafted and kept there now if it was not; True if crafted now.
+
+    Warns:
+        DamagedArtifactWarning: what was kept breaks the attack's contract on these images, and is crafted again.
+
+    Raises:
+        AttackError, ModelError, SettingsError: as `craft`.
+    """
 
     def build() -> Artifact:
         made = craft(attack, surface, split, seed=seed)
@@ -211,7 +219,15 @@ def load_or_craft(
         tensors |= {k: v for k in ("targets", "outcome") if (v := getattr(made, k)) is not None}
         return Artifact({k: v.cpu().contiguous() for k, v in tensors.items()}, {"provenance": made.provenance})
 
-    artifact, built = store.get_or_build(KIND, attack_key(attack, surface, split, seed), build)
+    key = attack_key(attack, surface, split, seed)
+    artifact, built = store.get_or_build(KIND, key, build)
+    if not built:
+        try:  # whoever changed the images while they were attacked has kept what belongs to others
+            check_output(attack, split.x, artifact.tensors["x"])
+        except AttackError as error:
+            warnings.warn(DamagedArtifactWarning(f"a cached set is crafted again: {error}"), stacklevel=2)
+            store.write(KIND, key, build())
+            artifact, built = store.get_or_build(KIND, key, build)[0], True
     tensors, provenance = artifact.tensors, artifact.metadata["provenance"]
     kept = AdversarialSet(
         split,

@@ -72,7 +72,8 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, float of shape (N, num_classes), of images `x` in [0, 1], float32 of shape (N, C, H, W)."""
-        logits: Tensor = self.network((x - self.mean) / self.std if self._normalises else x)
+        # A copy, because a network may work in place, and `x` can be a part of the test images.
+        logits: Tensor = self.network((x - self.mean) / self.std if self._normalises else x.clone())
         return logits
 
     @property

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_robust.data.split import Split
-from pytest_robust.errors import DefenseError, SettingsError
+from pytest_robust.errors import DefenseError, RobustError, SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.threats.decision import Decision
 
@@ -59,8 +59,8 @@ class Defended:
         """Decisions on images `x`, float32 (N, C, H, W) in [0, 1], checked; tensors come back on `x`'s device.
 
         Raises:
-            DefenseError: a field of the decision has a wrong shape or dtype, a score is NaN, a label is no class; or
-                the networks cannot take such images.
+            DefenseError: it answers no `Decision`, a field of it has a wrong shape or dtype, a score is NaN, a
+                label is no class; or it fails, on images for example that its networks cannot take.
         """
         parts = []
         for batch in x.split(batch_size):
@@ -75,13 +75,15 @@ class Defended:
 
     def _answer(self, batch: Tensor) -> Decision:
         try:
-            return self.decide_batch(batch.to(self.device))
-        except torch.OutOfMemoryError:
+            # A copy, because a defense may work in place, and the batch is a part of the test images.
+            return self.decide_batch(batch.to(self.device, copy=True))
+        except (torch.OutOfMemoryError, RobustError):
             raise
-        except RuntimeError as error:  # torch's, above all: of images that the networks were not made for
+        except Exception as error:  # torch's of images that the networks were not made for, or the defense's own
+            reason = str(error).splitlines()[0] if str(error) else "no more is said"
             raise DefenseError(
                 f"the defended model {self.name!r} failed on images of shape {tuple(batch.shape[1:])} (C, H, W): "
-                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}."
+                f"{type(error).__name__}: {reason}."
             ) from error
 
     def surface(self, threat_model: ThreatModel | str) -> Classifier:
@@ -137,10 +139,15 @@ def network_alone(network: Classifier, name: str, *, base: Classifier | None = N
     )
 
 
-def check_decision(decision: Decision, n: int, num_classes: int, name: str) -> None:
+def check_decision(decision: object, n: int, num_classes: int, name: str) -> None:
     """Raise DefenseError, naming the defense and the field, unless `decision` keeps the contract for n images."""
+    if not isinstance(decision, Decision):
+        raise DefenseError(
+            f"the defense {name!r}: decide_batch must return a Decision, not {type(decision).__name__}: write "
+            "Decision(label=..., rejected=..., score=...)."
+        )
     for field_name, dtype in (("label", torch.int64), ("rejected", torch.bool), ("score", torch.float32)):
-        value = getattr(decision, field_name, None)
+        value = getattr(decision, field_name)
         if not isinstance(value, Tensor):
             raise DefenseError(
                 f"the defense {name!r}: decision.{field_name} must be a tensor, not {type(value).__name__}."

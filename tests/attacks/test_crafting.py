@@ -18,7 +18,7 @@ from pytest_robust.attacks.crafting import attack_key, craft, load_or_craft, tar
 from pytest_robust.data.split import Split
 from pytest_robust.errors import AttackError, ModelError, SettingsError
 from pytest_robust.models.classifier import Classifier
-from pytest_robust.store.artifacts import ArtifactStore
+from pytest_robust.store.artifacts import Artifact, ArtifactStore, DamagedArtifactWarning
 
 
 def test_success_is_judged_by_the_true_labels_and_not_by_the_clean_answer(toy, toy_images):
@@ -143,6 +143,20 @@ def test_a_set_is_made_once_and_comes_back_the_same(tmp_path, toy, toy_images):
         assert torch.equal(getattr(first, field), getattr(second, field))
     assert first.fingerprint == second.fingerprint
     assert json.loads(json.dumps(second.provenance)) == first.provenance
+
+
+def test_a_kept_set_that_is_not_of_these_images_is_crafted_again(tmp_path, toy, toy_images):
+    store = ArtifactStore(tmp_path)
+    first, _ = load_or_craft(FGSM, toy, toy_images, store, seed=1)
+    key = attack_key(FGSM, toy, toy_images, 1)
+    kept = store.read("adversarial", key)
+    assert kept is not None
+    store.write("adversarial", key, Artifact({**kept.tensors, "x": first.x.flip(0)}, kept.metadata))
+    with pytest.warns(DamagedArtifactWarning, match="crafted again: the attack fgsm"):
+        mended, made = load_or_craft(FGSM, toy, toy_images, store, seed=1)
+    assert made
+    assert torch.equal(mended.x, first.x)
+    assert not load_or_craft(FGSM, toy, toy_images, store, seed=1)[1]
 
 
 def test_the_key_changes_with_everything_that_determines_the_set(toy, toy_images):

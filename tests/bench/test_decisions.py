@@ -46,6 +46,44 @@ def test_broken_decisions_name_the_defense_and_the_field(field: str, value: obje
         model.decide(torch.zeros(4, 1, 2, 2))
 
 
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (None, "must return a Decision, not NoneType"),
+        ((1, 2, 3), "must return a Decision, not tuple"),
+        (torch.zeros(4), "must return a Decision, not Tensor"),
+    ],
+)
+def test_what_is_no_decision_is_said_to_be_none(answer: object, sentence: str) -> None:
+    with pytest.raises(DefenseError, match=f"'broken'.*{sentence}"):
+        defended(lambda _: answer).decide(torch.zeros(4, 1, 2, 2))
+
+
+def without_rejected(x: Tensor) -> Decision:
+    return Decision(label=x, score=x)  # type: ignore[call-arg]
+
+
+def beyond(x: Tensor) -> Decision:
+    return Decision(x, x, [x][1])
+
+
+@pytest.mark.parametrize(("decide", "sentence"), [(without_rejected, "'rejected'"), (beyond, "IndexError: list index")])
+def test_what_a_defense_raises_gets_its_name(decide: Callable[[Tensor], Decision], sentence: str) -> None:
+    with pytest.raises(DefenseError, match=f"'broken' failed.*{sentence}") as raised:
+        defended(decide).decide(torch.zeros(4, 1, 2, 2))
+    assert raised.value.__cause__ is not None
+
+
+def test_a_defense_that_works_in_place_leaves_the_images_alone() -> None:
+    def decide(x: Tensor) -> Decision:
+        x.fill_(0.5)
+        return Decision(**good(len(x)))
+
+    images = torch.zeros(4, 1, 2, 2)
+    defended(decide).decide(images)
+    assert not bool(images.any())
+
+
 def adversarial(n: int, unstable: int, zero: float, **provenance: object) -> AdversarialSet:
     clean = Split(torch.zeros(n, 1, 2, 2), torch.zeros(n, dtype=torch.int64), 3)
     mask = torch.arange(n) < unstable

@@ -42,6 +42,29 @@ def test_the_normalisation_is_inside() -> None:
     assert torch.equal(plain(x), plain.network(x))
 
 
+class InPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = mlp(3, SHAPE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.mul_(3).round_()
+        return self.inner(x)
+
+
+def test_a_network_that_works_in_place_leaves_the_images_alone() -> None:
+    model, x = classifier(InPlace()), torch.rand(5, *SHAPE)
+    before = x.clone()
+    assert torch.equal(model.logits_of(x), model.network.inner((before * 3).round()))
+    model.features_of(x)
+    assert torch.equal(x, before)
+
+
+def test_a_network_that_works_in_place_has_a_gradient() -> None:
+    x = torch.rand(5, *SHAPE).requires_grad_()
+    assert torch.autograd.grad(classifier(InPlace())(x).sum(), x)[0].shape == x.shape
+
+
 def test_features_are_the_input_of_the_last_linear_layer() -> None:
     model = classifier(small_cnn(3, SHAPE))
     x = torch.rand(6, *SHAPE)
