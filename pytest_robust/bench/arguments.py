@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from inspect import get_annotations
 
+import torch
 from torch import nn
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
@@ -65,10 +68,71 @@ def check_defense_object(defense: object) -> None:
         raise DefenseError(
             f"the defense {defense.name!r} is no dataclass: write @dataclass(frozen=True) above class {kind.__name__}."
         )
+    if not kind.__dataclass_params__.frozen:
+        raise DefenseError(
+            f"the defense {defense.name!r} can be changed once it is fitted: write @dataclass(frozen=True) above class "
+            f"{kind.__name__}."
+        )
+    for base in kind.__mro__[: kind.__mro__.index(Defense)]:
+        unread = [] if "__dataclass_params__" in vars(base) else _unread(base, {f.name for f in fields(defense)})
+        if unread:
+            raise DefenseError(
+                f"the defense {defense.name!r}: {base.__name__} sets {', '.join(unread)}, which no dataclass reads: "
+                f"write @dataclass(frozen=True) above class {base.__name__}."
+            )
+
+
+def _unread(undecorated: type, parameters: set[str]) -> list[str]:
+    """What such a class declares as parameters, or sets though it is one of its base's."""
+    annotated = {name for name, kind in get_annotations(undecorated).items() if "ClassVar" not in str(kind)}
+    return sorted(annotated | (parameters & set(vars(undecorated))))
+
+
+def check_parameters(named: object, defense: Defense, parameters: Mapping[str, object]) -> None:
+    """Raise SettingsError unless `parameters` are those of a defense that was named, not given as an object."""
+    if not isinstance(named, str):
+        raise SettingsError(
+            f"the defense {defense.title!r} has its parameters already: give them to {type(defense).__name__}(...)."
+        )
+    unknown = [name for name in parameters if name not in defense.parameters]
+    if unknown:
+        raise SettingsError(
+            f"the defense {named!r} has no parameter {unknown[0]!r}; it has: {', '.join(defense.parameters) or 'none'}."
+        )
+
+
+def check_defended(defended: Defended, num_classes: int | None = None) -> None:
+    """Raise DefenseError, naming the defense and the field, unless a `Defended` holds what it says.
+
+    Args:
+        defended: anybody's.
+        num_classes: of the data set it was fitted on; None where that is not known.
+    """
+
+    def refuse(field: str, must_be: str, given: object) -> None:
+        raise DefenseError(f"the defense {defended.name!r}: Defended.{field} must be {must_be}, not {given}.")
+
+    if not callable(defended.decide_batch):
+        refuse("decide_batch", "a function from images to a Decision", type(defended.decide_batch).__name__)
+    if not isinstance(defended.device, torch.device):
+        refuse("device", f"a torch.device: write torch.device({defended.device!r})", type(defended.device).__name__)
+    if not (isinstance(defended.fingerprint, str) and defended.fingerprint):
+        refuse("fingerprint", "a text that names all that the decisions depend on", repr(defended.fingerprint))
+    if not isinstance(defended.surfaces, Mapping):
+        refuse("surfaces", "a mapping from threat models to Classifiers", type(defended.surfaces).__name__)
+    for name, surface in defended.surfaces.items():
+        if not isinstance(surface, Classifier):
+            refuse(f"surfaces[{str(name)!r}]", "a Classifier (surface_of makes one)", type(surface).__name__)
+    if num_classes is not None and defended.num_classes != num_classes:
+        refuse("num_classes", f"{num_classes}, as the data set has (a dustbin is no class)", defended.num_classes)
 
 
 def check_evaluated(defended: object, images: object) -> None:
-    """Raise SettingsError unless a defended model is to be evaluated on images with labels."""
+    """Raise SettingsError unless a defended model is to be evaluated on images with labels.
+
+    Raises:
+        DefenseError: a field of the defended model holds something else than it says.
+    """
     if isinstance(defended, nn.Module):
         raise SettingsError(f"a bare {type(defended).__name__} cannot be evaluated: {WRAP}.")
     if not isinstance(defended, Defended):
@@ -76,6 +140,7 @@ def check_evaluated(defended: object, images: object) -> None:
             f"only a defended model or a Classifier can be evaluated, not {defended!r}: bench.defend('dustbin') gives "
             "one."
         )
+    check_defended(defended)
     if not isinstance(images, (AdversarialSet, Split)):
         raise SettingsError(
             f"{defended.name!r} is evaluated on a Split or an AdversarialSet, not on a {type(images).__name__}: "

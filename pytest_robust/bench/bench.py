@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.crafting import Fingerprinted, attack_key, craft, load_or_craft
-from pytest_robust.bench.arguments import check_attack_object, check_defense_object, check_evaluated, check_surface
+from pytest_robust.bench.arguments import (
+    check_attack_object,
+    check_defended,
+    check_defense_object,
+    check_evaluated,
+    check_parameters,
+    check_surface,
+)
 from pytest_robust.bench.defense import Defense
 from pytest_robust.bench.evaluating import Evaluator
 from pytest_robust.bench.families import default_family, family_title, made_by
@@ -39,6 +46,7 @@ from pytest_robust.models.predicted import load_or_predict
 from pytest_robust.models.progress import Progress
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.models.recipe_key import recipe_key
+from pytest_robust.models.structure import value_fingerprint
 from pytest_robust.models.threads import is_tiny
 from pytest_robust.models.trained import load_or_train
 from pytest_robust.store.artifacts import ArtifactStore
@@ -302,29 +310,31 @@ class Bench:
         chosen = self.test_images if images is None else images
         return right_by_all(family.name, self.predictions(family, chosen), chosen)
 
-    def defend(self, defense: str | Defense) -> Defended:
-        """A fitted defense, by registered name or as an object.
+    def defend(self, defense: str | Defense, **parameters: Any) -> Defended:
+        """A fitted defense, by registered name, with parameters changed, or as an object.
 
         Raises:
             UnknownNameError: nobody registered the name.
-            DefenseError: it is no frozen dataclass with a name, or does not give a `Defended`.
+            SettingsError: it has no such parameter, or an object is given with parameters.
+            DefenseError: it is no frozen dataclass with a name, or does not give a sound `Defended`.
         """
-        chosen = self._defense_named(defense) if isinstance(defense, str) else defense
+        registered = self.registries.defenses.get(defense) if isinstance(defense, str) else defense
+        chosen = registered() if isinstance(defense, str) and isinstance(registered, type) else registered
         check_defense_object(chosen)
+        if parameters:
+            check_parameters(defense, chosen, parameters)
+            chosen = type(chosen)(**{**chosen.parameters, **parameters})
         # By class and parameters: two classes can share a title, and so can two numbers that print alike.
-        key = type(chosen), repr(sorted(chosen.parameters.items()))
+        key = type(chosen), value_fingerprint(chosen.parameters)
         if key not in self._defended:
             defended = chosen.fit(self)
             if not isinstance(defended, Defended):
                 raise DefenseError(
                     f"the defense {chosen.title!r}: fit must return a Defended, not {type(defended).__name__}."
                 )
+            check_defended(defended, self.dataset.num_classes)
             self._defended[key] = defended
         return self._defended[key]
-
-    def _defense_named(self, name: str) -> Defense:
-        registered = self.registries.defenses.get(name)
-        return registered if isinstance(registered, Defense) else registered()
 
     def surface(self, defended: Defended, threat_model: ThreatModel | str) -> Classifier:
         """What an attacker differentiates: the surrogate under `transfer`, else a surface of `defended`.

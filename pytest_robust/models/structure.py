@@ -31,6 +31,11 @@ def structure_fingerprint(network: nn.Module) -> str:
     return _structure(network, HeldValues(_with_weights, dict(network.named_modules())))
 
 
+def value_fingerprint(value: object) -> str:
+    """Of any value, a parameter for instance: equal ones of one class have equal fingerprints, others never."""
+    return HeldValues(_with_weights, {}).of(value)
+
+
 def all_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Weights and buffers, those that are not saved included."""
     return {**module.state_dict(), **dict(module.named_buffers())}

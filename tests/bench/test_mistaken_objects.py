@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -45,6 +45,41 @@ class Sound(Defense):
         return network_alone(linear(), self.title)
 
 
+@dataclass
+class Melting(Defense):
+    name: ClassVar[str] = "melting"
+
+    def fit(self, bench: Bench) -> Defended:  # noqa: ARG002
+        return handmade()
+
+
+class Ignored(Sound):
+    name: ClassVar[str] = "ignored"
+    strength: int = 2
+
+
+class Unannotated(Sound):
+    name = "unannotated"
+    strength = 2
+
+
+class Plain(Sound):
+    name = "plain"
+
+
+def handmade(**fields: Any) -> Defended:
+    return replace(network_alone(linear(), "handmade"), **fields)
+
+
+@dataclass(frozen=True)
+class Fitted(Defense):
+    name: ClassVar[str] = "fitted"
+    fields: tuple[tuple[str, Any], ...] = ()
+
+    def fit(self, bench: Bench) -> Defended:  # noqa: ARG002
+        return handmade(**dict(self.fields))
+
+
 def linear() -> Classifier:
     return Classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), num_classes=10, input_shape=(1, 8, 8))
 
@@ -63,6 +98,24 @@ def attacked(**params: Any) -> Callable[[Bench], Any]:
         (lambda b: b.defend(Undecorated()), DefenseError, "'undecorated' is no dataclass: write @dataclass"),
         (lambda b: b.defend(Nameless()), DefenseError, "Nameless has no name: write name"),
         (lambda b: b.defend(Sound), DefenseError, "object of a class derived from pytest_robust.Defense"),
+        (lambda b: b.defend(Melting()), DefenseError, "'melting' can be changed .* above class Melting"),
+        (lambda b: b.defend(Ignored()), DefenseError, "Ignored sets strength, which no dataclass reads"),
+        (lambda b: b.defend(Unannotated()), DefenseError, "Unannotated sets strength, which no dataclass reads"),
+        (lambda b: b.defend("none", tau=1), SettingsError, "'none' has no parameter 'tau'; it has: none"),
+        (lambda b: b.defend("dustbin", tau=1), SettingsError, "no parameter 'tau'; it has: .*interpolated"),
+        (lambda b: b.defend(Sound(), strength=2), SettingsError, r"give them to Sound\(\.\.\.\)"),
+        (
+            lambda b: b.defend(Fitted((("num_classes", 11),))),
+            DefenseError,
+            "Defended.num_classes must be 10, .* not 11",
+        ),
+        (lambda b: b.defend(Fitted((("device", "cpu"),))), DefenseError, r"Defended.device .*torch.device\('cpu'\)"),
+        (lambda b: b.evaluate(handmade(fingerprint="")), DefenseError, "'handmade': Defended.fingerprint must be"),
+        (
+            lambda b: b.evaluate(handmade(surfaces={"white_box": nn.Identity()})),
+            DefenseError,
+            r"'handmade': Defended.surfaces\['white_box'\] must be a Classifier .* not Identity",
+        ),
         (lambda b: b.evaluate(linear(), images(1, 28, 28)), DefenseError, r"images of shape \(1, 28, 28\)"),
         (lambda b: b.evaluate(linear(), images(3, 8, 8)), DefenseError, r"images of shape \(3, 8, 8\)"),
         (attacked(batch_size=2.5), SettingsError, "batch_size=2.5; it is a whole number from 1"),
@@ -75,6 +128,16 @@ def attacked(**params: Any) -> Callable[[Bench], Any]:
         "no dataclass",
         "no name",
         "a class",
+        "not frozen",
+        "parameters without a decorator",
+        "values without a decorator",
+        "unknown parameter of none",
+        "unknown parameter",
+        "parameters of an object",
+        "too many classes",
+        "device as text",
+        "no fingerprint",
+        "a bare surface",
         "another size",
         "other channels",
         "half an image",
@@ -95,6 +158,31 @@ def test_an_object_can_be_registered_as_well_as_a_class(tmp_path: Path) -> None:
     registries = Registries()
     registries.defenses.register("strong", Sound(strength=3))
     assert Bench(Settings(cache=tmp_path), registries).defend("strong").name == "sound(strength=3)"
+
+
+def test_parameters_go_with_a_registered_name(tmp_path: Path) -> None:
+    registries = Registries()
+    registries.defenses.register("sound", Sound)
+    registries.defenses.register("strong", Sound(strength=3))
+    bench = Bench(Settings(cache=tmp_path), registries)
+    assert bench.defend("sound", strength=2).name == "sound(strength=2)"
+    assert bench.defend("strong", strength=4).name == "sound(strength=4)"
+
+
+def test_a_subclass_that_adds_nothing_needs_no_decorator(tmp_path: Path) -> None:
+    assert Bench(Settings(cache=tmp_path)).defend(Plain(strength=2)).name == "plain(strength=2)"
+
+
+def test_parameters_that_print_alike_are_two_defenses(tmp_path: Path) -> None:
+    bench = Bench(Settings(cache=tmp_path))
+    middle = torch.zeros(2000)
+    middle[1000] = 1
+    for one, other in ((0.3, 0.3000001), (torch.zeros(2000), middle), (Sound(1), Plain(1)), (linear(), linear())):
+        assert bench.defend(Fitted((("networks", {"a": one}),))) is not bench.defend(
+            Fitted((("networks", {"a": other}),))
+        )
+    again = Fitted((("networks", {"a": 0.3}),))
+    assert bench.defend(again) is bench.defend(again)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31, 2**80])
