@@ -39,7 +39,7 @@ def align(x: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
         the moved images, float32 of the same shape, and bool of shape (N,).
 
     Raises:
-        DataError: other shapes.
+        DataError: other shapes or values.
         SettingsError: images of neither one nor three channels, or OpenCV is not installed.
     """
     check_pairs(x, moved)

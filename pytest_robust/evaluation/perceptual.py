@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.alignment import align
 from pytest_robust.evaluation.perturbation_stats import sizes_of
 from pytest_robust.evaluation.ssim import ssim
@@ -22,7 +23,7 @@ def pass_score(x: Tensor, x_adv: Tensor) -> Tensor:
         x_adv: adversarial images of the same shape.
 
     Raises:
-        DataError: other shapes.
+        DataError: other shapes; values outside [0, 1], whole numbers, or no tensors.
         SettingsError: images of neither one nor three channels, or OpenCV is not installed.
     """
     return ssim(x, align(x, x_adv)[0])
@@ -36,8 +37,14 @@ def perceptual_metrics(adversarial: AdversarialSet) -> dict[str, Tensor]:
     of PASS was found; elsewhere PASS equals SSIM.
 
     Raises:
-        SettingsError: images of neither one nor three channels, or OpenCV is not installed.
+        DataError: images outside [0, 1].
+        SettingsError: no adversarial set; images of neither one nor three channels, or OpenCV is not installed.
     """
+    if not isinstance(adversarial, AdversarialSet):
+        raise SettingsError(
+            f"perceptual_metrics takes an AdversarialSet (Bench.attack makes one), not a {type(adversarial).__name__}: "
+            "two tensors of images go to pass_score and ssim."
+        )
     clean, x = adversarial.clean.x.cpu(), adversarial.x.cpu()
     brought, aligned = align(clean, x)
     return {"pass": ssim(clean, brought), "ssim": ssim(clean, x), **sizes_of(adversarial), "aligned": aligned}

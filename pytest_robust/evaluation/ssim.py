@@ -15,6 +15,8 @@ C1, C2 = 0.01**2, 0.03**2
 #: Values of a chunk of images, at most: what is made of them fits a CPU's caches. 16 images of 224 × 224 at a time take
 #: five times as long as one after the other.
 CHUNK = 1 << 17
+#: What interpolation and an attack's arithmetic in float32 may add to the ends of [0, 1].
+ROUNDING = 1e-4
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -26,10 +28,10 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     Gaussian weights, scaled to a sum of 1 *(our choice)*; a side of 8 has windows of 7.
 
     Args:
-        x, y: images in [0, 1], of shape (N, C, H, W).
+        x, y: images in [0, 1], of shape (N, C, H, W) and a floating-point type.
 
     Raises:
-        DataError: other shapes, or two different ones.
+        DataError: other shapes, or two different ones; values outside [0, 1], whole numbers, or no tensors.
     """
     check_pairs(x, y)
     size = max(1, CHUNK // max(1, x[0].numel())) if len(x) else 1
@@ -38,10 +40,29 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def check_pairs(x: Tensor, y: Tensor) -> None:
-    """Raise DataError unless both are images of the same shape (N, C, H, W)."""
+    """Raise DataError unless both are floating-point images in [0, 1] of the same shape (N, C, H, W)."""
+    for images in (x, y):
+        _check_values(images)
     if x.ndim != 4 or x.shape != y.shape:
         raise DataError(
             f"images are compared pair by pair, both of shape (N, C, H, W), not {tuple(x.shape)} and {tuple(y.shape)}."
+        )
+
+
+def _check_values(images: object) -> None:
+    if not isinstance(images, Tensor):
+        raise DataError(
+            f"images are compared as tensors, not as {type(images).__name__}: write torch.as_tensor(images)."
+        )
+    if not images.is_floating_point():
+        raise DataError(f"images are compared in [0, 1], not as {images.dtype}: divide levels of 0 to 255 by 255.")
+    if not images.numel():
+        return
+    low, high = (float(end) for end in images.detach().aminmax())
+    if not -ROUNDING <= low <= high <= 1 + ROUNDING:  # NaN neither
+        raise DataError(
+            f"images are compared in [0, 1], not from {low:.3g} to {high:.3g}: undo a normalisation, and divide levels "
+            "of 0 to 255 by 255."
         )
 
 

@@ -23,6 +23,7 @@ from pytest_robust.evaluation.perceptual import pass_score, perceptual_metrics
 from pytest_robust.evaluation.perturbation_stats import SIZES
 from pytest_robust.evaluation.ssim import ssim
 
+NAN = float("nan")
 IMAGE_SIDES = [28, 32, 64, 224]
 
 
@@ -204,6 +205,37 @@ def test_other_shapes_and_channels_are_refused():
         pass_score(torch.zeros(2, 1, 8, 8), torch.zeros(1, 1, 8, 8))
     with pytest.raises(SettingsError, match="one or three channels, not 2"):
         pass_score(torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8))
+
+
+GREY = torch.full((2, 3, 16, 16), 0.5)
+
+
+@pytest.mark.parametrize("measure", [ssim, pass_score])
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (GREY * 255, r"not from 128 to 128: .*divide levels of 0 to 255 by 255"),
+        ((GREY * 255).byte(), r"not as torch\.uint8: divide levels of 0 to 255 by 255"),
+        (4 * GREY - 3, r"not from -1 to -1: undo a normalisation"),
+        (GREY * NAN, "not from nan to nan"),
+        (GREY.numpy(), r"not as ndarray: write torch\.as_tensor"),
+    ],
+)
+def test_images_of_another_range_or_type_are_refused(measure, images, sentence):
+    for pair in ((GREY, images), (images, GREY), (images, images)):
+        with pytest.raises(DataError, match=sentence):
+            measure(*pair)
+
+
+def test_rounding_at_the_ends_of_the_range_is_none_of_the_users_business():
+    white = torch.ones(1, 1, 8, 8)
+    assert float(ssim(white, white + 1e-6)) == pytest.approx(1)
+    assert ssim(white.half(), white.double()).tolist() == [1]
+
+
+def test_two_tensors_are_no_adversarial_set():
+    with pytest.raises(SettingsError, match=r"takes an AdversarialSet .*, not a tuple: .* pass_score and ssim"):
+        perceptual_metrics((GREY, GREY))
 
 
 def test_a_missing_opencv_is_named_with_how_to_get_it(monkeypatch):
