@@ -10,14 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from pytest_robust.attacks.catalogue import PGD
+from pytest_robust.attacks.crafting import craft
 from pytest_robust.bench import profile
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.settings import Settings
-from pytest_robust.defenses.feature_squeezing import FeatureSqueezing, SqueezedDistance, threshold_for
+from pytest_robust.data.split import Split
+from pytest_robust.defenses.feature_squeezing import (
+    Beyond,
+    FeatureSqueezing,
+    SqueezedDistance,
+    SqueezingAware,
+    threshold_for,
+)
 from pytest_robust.errors import SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.testing import check_defense
 from pytest_robust.threats.defended import ThreatModel
+from pytest_robust.threats.surfaces import DetectorAware, surface_of
 
 TINY = profile.Profile(
     "cuda_convnet_digits", train_images=600, validation_images=100, epochs=8, test_images=120, learning_rate=0.05
@@ -102,6 +112,33 @@ def test_an_attacker_who_knows_the_squeezers_is_rejected_less(bench: Bench) -> N
         for threat_model in (ThreatModel.WHITE_BOX, ThreatModel.ADAPTIVE)
     )
     assert aware.error.value >= blind.error.value
+
+
+@pytest.mark.parametrize("target", [None, "label+1"])
+def test_the_loss_leads_the_squeezed_answers_along_where_the_distance_is_flat(target: str | None) -> None:
+    """One pixel, class 1 above 0.45: from there to 0.5 the rounded image is class 0 still, and all answers are sure."""
+    layer = nn.Linear(1, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.0], [1e4]]))
+        layer.bias.copy_(torch.tensor([0.0, -4.5e3]))
+    network = Classifier(nn.Sequential(nn.Flatten(), layer), num_classes=2, input_shape=(1, 1, 1))
+    distance = SqueezedDistance(network.requires_grad_(False), ["bit_depth_1"])
+    attack = PGD.configured(eps=0.1, eps_step=0.01, max_iter=20, num_random_init=0, target=target)
+    split = Split(torch.full((2, 1, 1, 1), 0.48), torch.zeros(2, dtype=torch.int64), 2)
+    plain, aware = (
+        craft(attack, surface_of(module, network, "squeezed", outputs=3), split, seed=0)
+        for module in (DetectorAware(network, Beyond(distance, 0.5)), SqueezingAware(network, distance, 0.5))
+    )
+    assert not bool(plain.success.any())
+    assert bool(aware.success.all())
+    assert bool((aware.x > 0.5).all())
+
+
+def test_the_loss_and_the_surface_give_the_same_outputs(network: Classifier) -> None:
+    x = torch.rand(10, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    y = torch.zeros(10, dtype=torch.int64)
+    aware = SqueezingAware(network, SqueezedDistance(network, ["bit_depth_1", "median_filter_2_2"]), 0.1)
+    assert torch.equal(aware(x), aware.attack_loss(x, y, False)[0])
 
 
 def test_a_gradient_comes_through_the_rounding(network: Classifier) -> None:
