@@ -16,11 +16,17 @@ from pytest_robust.threats.decision import Decision
 
 
 class ThreatModel(StrEnum):
-    """What the attacker sees."""
+    """What the attacker sees.
+
+    `WHITE_BOX` is the network that answers, as it is. Of a model with a detector (`mismatch`, `feature_squeezing`) that
+    is the bare network, so that the attacker is blind to the detector; of one that votes over random passes
+    (`dropout_ensemble`, `dropout_autoencoder`) it is one pass without dropout. Only `ADAPTIVE` has the whole defense in
+    it; where both are one surface, nothing stands in the gradient's way.
+    """
 
     TRANSFER = "transfer"  #: black box: a surrogate that the attacker trained apart
     GRAY_BOX = "gray_box"  #: the undefended base network
-    WHITE_BOX = "white_box"  #: the defended model as it is
+    WHITE_BOX = "white_box"  #: the network that answers, as it is; blind to a detector and to randomness
     ADAPTIVE = "adaptive"  #: the defended model, with the defense in the attacker's loss
 
 
