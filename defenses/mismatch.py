@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.crafting import attack_key
 from pytest_robust.attacks.objectives import runner_up
@@ -163,11 +164,13 @@ class AttackedImages:
         x: float32 of shape (N, C, H, W), in [0, 1].
         attacked: bool of shape (N,): the perturbed image is in `x`, and fools the network that it was made for.
         network: int64 of shape (N,): which network was attacked, 0 or 1, also where that failed; -1 where none was.
+        sets: what the attack made of each network's images, its failures among them.
     """
 
     x: Tensor
     attacked: Tensor
     network: Tensor
+    sets: tuple[AdversarialSet, ...]
 
 
 def detector_images(bench: Bench, images: int | None = None) -> Split:
@@ -187,13 +190,15 @@ def attacked_images(bench: Bench, networks: Sequence[Classifier], attack: Attack
     network = torch.randint(0, len(networks), (len(images),), generator=drawn)
     network[torch.rand(len(images), generator=drawn) < 0.5] = -1
     x, attacked = images.x.clone(), torch.zeros(len(images), dtype=torch.bool)
+    sets = []
     for number, victim in enumerate(networks):
         right = victim.predict(images.x) == images.y
         rows = ((network == number) & right).nonzero()[:, 0]
         made = bench.attack(victim, attack, images.subset(rows))
         fooled = rows[made.success]
         x[fooled], attacked[fooled] = made.x[made.success], True
-    return AttackedImages(x, attacked, network)
+        sets.append(made)
+    return AttackedImages(x, attacked, network, tuple(sets))
 
 
 def features_of(networks: Sequence[Classifier], x: Tensor, answers: Answers = "softmax") -> Tensor:

@@ -6,16 +6,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from study import PaperStudy
 
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
 from pytest_robust.claims.paper import Paper
+from pytest_robust.data.images import random_subset
 from pytest_robust.defenses.adversarial_training import AdversarialTraining
 from pytest_robust.defenses.distillation import Distillation
 from pytest_robust.defenses.ensemble import Ensemble
-from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.evaluation.evaluation import Evaluation, worst_case
+from pytest_robust.evaluation.rate import Rate
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.threats.defended import Defended, ThreatModel, network_alone
 
@@ -122,6 +125,18 @@ class EnsemblesStudy(PaperStudy):
             self._evaluated[key] = self.bench.evaluate(defended, made)
         return self._evaluated[key]
 
+    def worst_adaptive(self, name: str) -> Rate:
+        """Share that a defense has right under PGD on itself and also under BIM, of the same budget, by any gradient.
+
+        An attacker who knows the whole can also take the gradient of a part.
+        """
+        split = self.bench.test_split
+        # The images of `under_adaptive`, among all test images.
+        rows, _ = random_subset(len(split), self._sizes["adaptive_images"], self.bench.settings.seed, split.name)
+        adaptive, blind = self.under_adaptive(name), [self.under(name, "bim", gradient) for gradient in GRADIENTS]
+        assert torch.equal(adaptive.y, split.y[rows])
+        return Rate.of(~(adaptive.wrong | worst_case(blind)[rows]))
+
     def under_adaptive(self, name: str) -> Evaluation:
         """What a defense makes of PGD on itself: of an ensemble, on its mean probability."""
         defended = self.defended(name)
@@ -131,8 +146,8 @@ class EnsemblesStudy(PaperStudy):
 
     def member_accuracies(self, method: str, attack: str | None = None) -> list[float]:
         """Of every member alone, on clean images or under an attack with its own gradient."""
-        split, members = self.bench.test_split, self.defended(method).networks.values()
-        if attack is None:
-            return [float((member.predict(split.x) == split.y).float().mean()) for member in members]
-        chosen = self.attack(attack)
-        return [1 - float(self.bench.attack(member, chosen).success.float().mean()) for member in members]
+        accuracies = []
+        for member in self.defended(method).networks.values():
+            images = self.bench.test_split if attack is None else self.bench.attack(member, self.attack(attack))
+            accuracies.append(float((member.predict(images.x) == images.y).float().mean()))
+        return accuracies

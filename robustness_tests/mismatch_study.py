@@ -20,13 +20,14 @@ from torch import Tensor
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.evaluating import checks
 from pytest_robust.bench.held_out import training_and_held_out
 from pytest_robust.claims.paper import Paper
 from pytest_robust.data.split import Split
 from pytest_robust.defenses.feature_squeezing import FeatureSqueezing
 from pytest_robust.defenses.mismatch import AttackedImages, Mismatch, attacked_images, detector_images, features_of
 from pytest_robust.evaluation.detectors import Detection, cross_fitted, folds_of
-from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.evaluation.evaluation import Evaluation, worst_case
 from pytest_robust.evaluation.mean import Mean, paired_mean_difference
 from pytest_robust.evaluation.perturbation_stats import PerturbationStats
 from pytest_robust.evaluation.rate import Rate
@@ -41,8 +42,15 @@ PAPER = Paper.read(Path(__file__).parent / "claims" / "mismatch.toml")
 GRADIENT = ("fgsm_smallest", "bim_smallest", "jsma", "deepfool")
 DEGRADATIONS = ("gaussian_blur", "gaussian_noise", "salt_and_pepper")
 ATTACKS = (*GRADIENT, *DEGRADATIONS)
+#: The surfaces of a defense that PGD is run on: blind to the detector, and with it in the loss.
+PGD_ON = (ThreatModel.WHITE_BOX, ThreatModel.ADAPTIVE)
 #: Added to the run's seed, so that folds share no random numbers with the choice of images.
 FOLD_SEED = 6_000_003
+
+
+def signs(attack: str, made: AdversarialSet) -> list[str]:
+    """The signs that an attack did not work, a sentence each; of noise and blur, nobody expects that they do."""
+    return [f"{attack}: {sign}" for sign in checks(made, must_succeed=attack not in DEGRADATIONS)]
 
 
 class MismatchStudy(PaperStudy):
@@ -82,6 +90,14 @@ class MismatchStudy(PaperStudy):
         if attack not in self._data:
             self._data[attack] = attacked_images(self.bench, self.networks, self.attack(attack), self.images)
         return self._data[attack]
+
+    def checks(self, *attacks: str) -> list[str]:
+        """What speaks against the detector's images of these attacks as evidence, a sentence each."""
+        return [sign for attack in attacks for made in self.data(attack).sets for sign in signs(attack, made)]
+
+    def checks_of_sizes(self, *attacks: str) -> list[str]:
+        """What speaks against the attacked test images, whose sizes are compared, a sentence each."""
+        return [sign for attack in attacks for sign in signs(attack, self.adversaries(attack))]
 
     @cached_property
     def features(self) -> dict[str, Tensor]:
@@ -165,7 +181,8 @@ class MismatchStudy(PaperStudy):
     def detection_rates(self, attack: str) -> dict[str, tuple[Rate, Rate]]:
         """Table IV: share of attacked images that are detected, and of clean ones, by defense, on the same images.
 
-        Feature squeezing guards the network that an image was attacked on; of a clean image, network 1.
+        Feature squeezing guards the network that an image was attacked on, also where that attack failed and left it
+        clean; of an image that nobody attacked, network 1.
         """
         data, proposed = self.data(attack), self.under_cross_validation(attack).predicted
         guards = [self.bench.evaluate(guard, self._as_split(attack)) for guard in self.squeezing]
@@ -191,6 +208,13 @@ class MismatchStudy(PaperStudy):
         images = self.bench.test_sample(PAPER.setup(self.dataset, "adaptive")["images"])
         made = self.bench.attack(defended.surface(threat_model), self.attack("pgd"), images)
         return self.bench.evaluate(defended, made)
+
+    def worst_under_pgd(self, defense: str) -> Rate:
+        """Share of those images on which PGD gets through blind to the detector or with it in the loss.
+
+        An attacker who looks at the detector can also do without: so the figure is never below the blind one's.
+        """
+        return Rate.of(worst_case([self.under_pgd(defense, threat_model) for threat_model in PGD_ON]))
 
     def embedded(self) -> tuple[dict[str, Tensor], Tensor]:
         """Figure 4: raw images and features of the same images, and which are attacked."""

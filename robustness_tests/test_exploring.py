@@ -15,6 +15,7 @@ import torch
 from exploring_study import DEFENSES, KINDS, PAPER, ExploringStudy, cited
 
 from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.evaluating import checks
 from pytest_robust.claims.claim import Claim, all_of
 from pytest_robust.evaluation.compare import first_greater, paired_difference
 from pytest_robust.evaluation.mean import mean_of
@@ -317,6 +318,7 @@ def test_extended_perturbations_are_larger(study: ExploringStudy, robust_record:
         shown=f"mean {norm.upper()} {means['minimal']:.3g} → {means['extended']:.3g}: larger by {larger}",
         comparison=">",
         threshold="0",
+        checks=[sign for made in sets.values() for sign in checks(made)],
         note=study.fooled("extended"),
     )
     paper = [PAPER.figure("cifar10", kind, norm) for kind in KINDS]

@@ -90,16 +90,22 @@ def _decide(defended: Defended, x: Tensor) -> Artifact:
     return Artifact({k: v.contiguous() for k, v in tensors.items()}, metadata)
 
 
-def checks(adversarial: AdversarialSet) -> tuple[str, ...]:
-    """What is wrong with an adversarial set as evidence, a sentence each; empty when nothing is."""
+def checks(adversarial: AdversarialSet, *, must_succeed: bool = True) -> tuple[str, ...]:
+    """What is wrong with an adversarial set as evidence, a sentence each; empty when nothing is.
+
+    Args:
+        adversarial: the set.
+        must_succeed: without a budget it has to fool nearly every image; not so noise and blur, which look for nothing.
+    """
     if len(adversarial) == 0:
         return warning_signs(0)
     success = float(adversarial.provenance.get("weakest_part", adversarial.success.float().mean()))
+    free = must_succeed and adversarial.provenance.get("budget", "none") is None
     return warning_signs(
         len(adversarial),
         unstable=float(adversarial.unstable.float().mean()),
         zero_gradient=float(adversarial.provenance.get("zero_gradient", 0.0)),
-        success=None if adversarial.provenance.get("budget", "none") is not None else success,
+        success=success if free else None,
     )
 
 

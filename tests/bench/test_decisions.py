@@ -119,3 +119,4 @@ def test_only_an_attack_without_a_budget_must_reach_its_goal(budget: float | Non
     failed = AdversarialSet(made.clean, made.x, ~made.success, made.unstable, provenance=made.provenance)
     assert bool(checks(failed)) is flagged
     assert not checks(made)
+    assert not checks(failed, must_succeed=False)  # as of noise

@@ -67,6 +67,8 @@ def test_an_image_is_attacked_once_and_failures_stay_clean(bench: Bench) -> None
         assert bool((victim.predict(images.x[fooled]) == images.y[fooled]).all())
         failed = (data.network == number) & ~data.attacked
         assert int(failed.sum()) > 0
+        made = data.sets[number]  # the failures are in it, so that an attack which did not work can be told
+        assert len(made) == int(fooled.sum()) + int((~made.success).sum())
 
 
 def test_about_half_is_attacked_and_each_attack_draws_anew(bench: Bench) -> None:
