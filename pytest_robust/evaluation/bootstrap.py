@@ -7,9 +7,11 @@ that what they have in common (an easy image is easy for all) cancels out of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
+from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
 from pytest_robust.evaluation.estimate import Estimate
@@ -17,7 +19,7 @@ from pytest_robust.evaluation.mean import fewest_images
 from pytest_robust.evaluation.rate import CONFIDENCE, Rate
 
 METHOD = "bootstrap over images"
-#: Draws; the ends of a 95 % interval are then the 50th smallest and largest of them.
+#: Draws; the ends of a 95 % interval are then the 50th smallest and largest of them, of many images.
 DRAWS = 2000
 #: Numbers of one block of draws that are in memory at a time.
 BLOCK = 1 << 22
@@ -54,7 +56,7 @@ def everybody(images: int) -> Tensor:
 def percentile_interval(
     value: float, drawn: Tensor, n: int, *, worst: tuple[float, float], confidence: float = CONFIDENCE
 ) -> Estimate:
-    """The percentile interval of a bootstrapped figure.
+    """The percentile interval of a bootstrapped figure, expanded for few images (`_beyond`).
 
     The bootstrap knows nothing of what its images do not show. Of too few (`fewest_images`) the interval is therefore
     the figure's whole range. And where the draws are all alike, so that the interval would be a point, what n images
@@ -72,7 +74,7 @@ def percentile_interval(
     """
     if value != value or n < fewest_images(confidence):
         return Estimate(value, *worst, n, METHOD, confidence)
-    outside = (1 - confidence) / 2
+    outside = _beyond(n, confidence)
     lower = torch.quantile(drawn.double().nan_to_num(nan=worst[0]), outside, interpolation="lower")
     upper = torch.quantile(drawn.double().nan_to_num(nan=worst[1]), 1 - outside, interpolation="higher")
     ends = float(lower), float(upper)
@@ -80,6 +82,15 @@ def percentile_interval(
         unseen = Rate(0, n, confidence).upper
         ends = value - unseen * (value - worst[0]), value + unseen * (worst[1] - value)
     return Estimate(value, *ends, n, METHOD, confidence)
+
+
+def _beyond(n: int, confidence: float) -> float:
+    """The share of draws beyond each end of the interval: (1 − confidence)/2 of many images, less of few.
+
+    As Student's interval of a mean is wider than the normal one, with its variance of n − 1 (Hesterberg, The American
+    Statistician 69, 2015, 371–386: the expanded percentile interval).
+    """
+    return float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + confidence) / 2)))
 
 
 def weighted_mean(weights: Tensor, values: Tensor, counted: Tensor) -> Tensor:
