@@ -63,7 +63,7 @@ class Bench:
     Args:
         settings: the choices of the run.
         registries: names of data sets, architectures, attacks and defenses; the built-in ones by default.
-        progress: told about training; None is silent.
+        progress: told about training and other long work; None is silent.
         profile: sizes and training settings; None is the data set's at the run's scale.
 
     Raises:
@@ -297,9 +297,11 @@ class Bench:
     def predictions(self, family: Family, images: Images | None = None) -> dict[str, Tensor]:
         """Each member's predicted labels (by default of the test images), int64 of shape (N,), from the store or now.
 
-        Images are read in chunks, in one pass, and only if some member's labels are not in the store.
+        Images are read in chunks, once, and only if some member's labels are not in the store; what was predicted stays
+        there if the run is interrupted.
         """
-        return load_or_predict(family.members, self.test_images if images is None else images, self.store)
+        chosen = self.test_images if images is None else images
+        return load_or_predict(family.members, chosen, self.store, self._progress)
 
     def correctly_classified_by_all(self, family: Family, images: Images | None = None) -> Tensor:
         """Positions, int64, of the images (by default the test images) that every member classifies correctly.

@@ -165,7 +165,8 @@ def cross(
             classes than the networks know.
         attacks: one or several, each a registered name or an attack; each once.
         bench: attacks; its store keeps the numbers, its seed draws.
-        limit: at most so many images are attacked, drawn at random; None is all.
+        limit: at most so many images are attacked, drawn at random from those that all networks classify correctly,
+            for which all images are classified first; None is all.
 
     Raises:
         FamilyError: a network that cannot be had or does not fit, or no image that all networks classify correctly.

@@ -45,7 +45,8 @@ class FamilyStudy(ABC):
             attacks: one or several, each a registered name or an attack; those for the smallest perturbation (``fgs``)
                 make sense.
             bench: attacks and keeps the numbers.
-            limit: at most so many images are attacked, drawn at random; None is all.
+            limit: at most so many images are attacked, drawn at random from those that all networks classify correctly,
+                for which all images are classified first; None is all.
 
         Raises:
             FamilyError, SettingsError, AttackError, ModelError: as `cross` raises them.

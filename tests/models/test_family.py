@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from pytest_robust.errors import FamilyError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.family import Family, Member, family_of, right_by_all
 from pytest_robust.models.predicted import load_or_predict
+from pytest_robust.models.progress import SilentProgress
 from pytest_robust.models.resized import ResizedInput
 from pytest_robust.store.artifacts import ArtifactStore
 
@@ -253,3 +256,46 @@ def test_the_output_of_a_rejection_is_no_class_of_a_family():
     assert family.num_classes == 3
     assert [member.rejects for member in family.members.values()] == [False, True, True]
     assert family.members["resized"].num_classes == 4
+
+
+class Interrupted(Counted):
+    """Images of which the file at one position cannot be read."""
+
+    def __init__(self, split: Split, broken: int | None = None) -> None:
+        super().__init__(split)
+        self.broken, self.subsets = broken, []
+
+    def subset(self, index: Tensor) -> Split:
+        if self.broken in index.tolist():
+            raise KeyboardInterrupt
+        self.subsets.append((int(index[0]), len(index)))
+        return self._split.subset(index)
+
+
+class Told(SilentProgress):
+    def __init__(self) -> None:
+        self.said = []
+
+    def begin(self, title: str, total: int, *_: int) -> None:
+        self.said.append((title, total))
+
+    def step(self, _: Mapping[str, float]) -> None:
+        self.said.append("step")
+
+    def end(self) -> None:
+        self.said.append("end")
+
+
+def test_predictions_that_were_interrupted_go_on_where_they_were(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytest_robust.models.predicted.PART", 64)
+    store, split, told = ArtifactStore(tmp_path), images(150), Told()
+    members = made({"a": Brightest(), "b": Dimmest()}).members
+    first = Interrupted(split, broken=140)
+    with pytest.raises(KeyboardInterrupt):
+        load_or_predict(members, first, store, told)
+    assert first.subsets == [(0, 64), (64, 64)]
+    assert told.said == [("classifying the images of stripes", 3), "step", "step", "end"]
+    second = Interrupted(split)
+    found = load_or_predict(members, second, store)
+    assert second.subsets == [(128, 22)], "the rest alone"
+    assert all(torch.equal(found[name], members[name].predict(split.x)) for name in members)
