@@ -1,4 +1,4 @@
-"""Evaluating: decisions of a defended model on images, made once and cached, and the checks on the attack."""
+"""Evaluating: decisions of a defended model on images, made once and cached, and the checks on them and the attack."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from pytest_robust.threats.defended import Defended, check_decision
 MOST_UNSTABLE = 0.01
 #: Images whose gradient is exactly zero were not attacked at all; above this share the attack proves nothing.
 MOST_ZERO_GRADIENT = 0.01
+#: Images that are decided once more, in batches of a third of them: enough to see a share of one per cent (ours).
+BATCH_SAMPLE = 100
 #: An attack that has no budget can go as far as it needs, so that it fools an undefended surface on nearly every image;
 #: below this share it is the attack that failed, and the defense looks strong for nothing (Carlini et al. 2019).
 LEAST_SUCCESS_WITHOUT_BUDGET = 0.9
@@ -47,10 +49,11 @@ class Evaluator:
         """The evaluation of `defended` on `images`.
 
         Warns:
-            UnreliableEvaluationWarning: what attacked the images shows signs of not having worked.
+            UnreliableEvaluationWarning: what attacked the images shows signs of not having worked, or the decisions
+                depend on the batch.
         """
         code = code_fingerprint(defended.decide_batch)
-        key = fingerprint(["decision", 2, defended.name, defended.fingerprint, code, images.fingerprint])
+        key = fingerprint(["decision", 3, defended.name, defended.fingerprint, code, images.fingerprint])
         if key not in self._known:
             with stopwatch() as watch:
                 evaluation = self._evaluate(defended, images, key)
@@ -58,7 +61,8 @@ class Evaluator:
             self._ledger.note("evaluated", defended.name, watch.seconds, evaluation=evaluation.as_dict())
             if evaluation.checks:
                 attack = evaluation.settings.get("title", "an attack")
-                text = f"{defended.name} under {attack} is no evidence: {'; '.join(evaluation.checks)}."
+                where = f"on {images.name}" if isinstance(images, Split) else f"under {attack}"
+                text = f"{defended.name} {where} is no evidence: {'; '.join(evaluation.checks)}."
                 warnings.warn(UnreliableEvaluationWarning(text), stacklevel=3)
         return self._known[key]
 
@@ -67,8 +71,9 @@ class Evaluator:
         tensors = artifact.tensors
         decision = Decision(tensors["label"], tensors["rejected"], tensors["score"])
         check_decision(decision, len(images), defended.num_classes, defended.name)
+        found = decision_signs(artifact.metadata["wavering"])
         if isinstance(images, Split):
-            return Evaluation(defended.name, images.y, decision, settings={"data": images.name})
+            return Evaluation(defended.name, images.y, decision, settings={"data": images.name}, checks=found)
         return Evaluation(
             defended.name,
             images.y,
@@ -77,17 +82,47 @@ class Evaluator:
             images.image,
             images.norms,
             images.provenance,
-            checks(images),
+            checks(images) + found,
         )
 
 
 def _decide(defended: Defended, x: Tensor) -> Artifact:
-    # Seeded, so that a defense which draws random numbers decides the same in every run.
-    with seeded(0, defended.device), suitable_threads(tuple(x.shape[1:]), defended.device):
-        decision = defended.decide(x)
+    decision = _seeded_decision(defended, x)
     tensors = {"label": decision.label, "rejected": decision.rejected, "score": decision.score}
-    metadata: dict[str, Any] = {"defense": defended.name}
+    metadata: dict[str, Any] = {"defense": defended.name, "wavering": _wavering(defended, x, decision)}
     return Artifact({k: v.contiguous() for k, v in tensors.items()}, metadata)
+
+
+def _seeded_decision(defended: Defended, x: Tensor, *, seed: int = 0, **settings: int) -> Decision:
+    # Seeded, so that a defense which draws random numbers decides the same in every run.
+    with seeded(seed, defended.device), suitable_threads(tuple(x.shape[1:]), defended.device):
+        return defended.decide(x, **settings)
+
+
+def _wavering(defended: Defended, x: Tensor, decision: Decision) -> float:
+    """The share of the first images that are decided otherwise in small batches; 0 of a defense that draws lots.
+
+    A single image of them is none: its decision can lie on the boundary, where sums round.
+    """
+    n = min(len(x), BATCH_SAMPLE)
+    first = Decision(decision.label[:n], decision.rejected[:n], decision.score[:n])
+    changed = _changed(first, _seeded_decision(defended, x[:n], batch_size=max(1, n // 3)))
+    if changed < 2 or _changed(first, _seeded_decision(defended, x, seed=1)) > 0:
+        return 0.0
+    return changed / n
+
+
+def _changed(first: Decision, other: Decision) -> int:
+    """On how many of the images of `first` the label or the rejection of `other` is another."""
+    n = len(first)
+    return int(((first.label != other.label[:n]) | (first.rejected != other.rejected[:n])).sum())
+
+
+def decision_signs(wavering: float) -> tuple[str, ...]:
+    """The sign that decisions are no property of the images, a sentence; `wavering` is the share that changes."""
+    if wavering <= MOST_UNSTABLE:
+        return ()
+    return (f"{wavering:.1%} of the first images are decided otherwise in batches of another size",)
 
 
 def checks(adversarial: AdversarialSet, *, must_succeed: bool = True) -> tuple[str, ...]:

@@ -302,7 +302,8 @@ def _checks(measured: Result, *, normalised: bool) -> tuple[str, ...]:
     if own:
         where = f"{measured.model} on {measured.data.name}"
         warnings.warn(UnreliableEvaluationWarning(f"{where}: {'; '.join(own)}."), stacklevel=3)
-    return own + (() if attacked is None else attacked.checks)
+    found = own + clean.checks + (() if attacked is None else attacked.checks)
+    return tuple(dict.fromkeys(found))  # a sign of both is said once
 
 
 def _title(model: object) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
-from pytest_robust.bench.evaluating import checks
+from pytest_robust.bench.evaluating import Evaluator, checks
+from pytest_robust.bench.ledger import Ledger
 from pytest_robust.data.split import Split
-from pytest_robust.errors import DefenseError
+from pytest_robust.errors import DefenseError, UnreliableEvaluationWarning
+from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.store.artifacts import ArtifactStore
 from pytest_robust.threats.decision import Decision
 from pytest_robust.threats.defended import Defended
 
@@ -120,3 +124,31 @@ def test_only_an_attack_without_a_budget_must_reach_its_goal(budget: float | Non
     assert bool(checks(failed)) is flagged
     assert not checks(made)
     assert not checks(failed, must_succeed=False)  # as of noise
+
+
+def scoring(decide: Callable[[Tensor, Tensor], Tensor], store: Path) -> Evaluation:
+    def decision(x: Tensor) -> Decision:
+        score = x.flatten(1).mean(1)
+        return Decision(torch.zeros(len(x), dtype=torch.int64), decide(x, score), score)
+
+    brightness = torch.linspace(0, 1, 60)[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
+    images = Split(brightness[:, None, None, None].expand(60, 1, 2, 2).clone(), torch.zeros(60, dtype=torch.int64), 3)
+    return Evaluator(ArtifactStore(store), Ledger()).evaluate(defended(decision), images)
+
+
+def test_decisions_that_depend_on_the_batch_are_called_out_also_from_the_cache(tmp_path: Path) -> None:
+    sentence = "are decided otherwise in batches of another size"
+    for _ in range(2):
+        with pytest.warns(UnreliableEvaluationWarning, match=f"broken on .*{sentence}"):
+            found = scoring(lambda _x, score: score > score.mean(), tmp_path).checks
+        assert len(found) == 1
+        assert sentence in found[0]
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [lambda _x, score: score > 0.5, lambda x, _score: torch.rand(len(x)) > 0.5],
+    ids=["a threshold", "lots"],
+)
+def test_decisions_image_by_image_are_not(decide: Callable[[Tensor, Tensor], Tensor], tmp_path: Path) -> None:
+    assert scoring(decide, tmp_path).checks == ()

@@ -57,6 +57,20 @@ def test_an_unchanged_model_is_attacked_once(robust, toy, images):
     assert first.worst() == again.worst()
 
 
+def test_a_model_whose_answers_depend_on_the_batch_is_no_evidence(robust, toy, images):
+    class Crowded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = toy.network
+
+        def forward(self, x):
+            return self.network(x * (len(x) > 30))
+
+    with pytest.warns(UnreliableEvaluationWarning, match="in batches of another size"):
+        result = robust.evaluate(Crowded().eval(), images)
+    assert any("in batches of another size" in check for check in result.checks)
+
+
 def test_a_changed_weight_is_another_model(robust, toy, images):
     network = copy.deepcopy(toy.network)
     robust.evaluate(network, images, "pgd", eps=BUDGET, mean=0.45)
