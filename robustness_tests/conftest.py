@@ -10,6 +10,7 @@ from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.families import DEFAULTS, family_title
 from pytest_robust.claims.paper import Paper
 from pytest_robust.data.streamed import StreamedDataset
+from pytest_robust.evaluation.rank_correlation import TOO_FEW
 from pytest_robust.harness.selection import subject_of
 from pytest_robust.harness.session import session_of
 from pytest_robust.harness.verdicts import ClaimFailed
@@ -60,10 +61,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         if study["study"] == "robustness ranking":
             ranking = RobustnessRanking.from_dict(study)
             terminalreporter.section(
-                f"robustness ranking of {ranking.family}, {ranking.images} images of {ranking.data}"
+                f"robustness ranking of {ranking.family}, {ranking.images} of {ranking.all_images} images of "
+                f"{ranking.data} attacked"
             )
             terminalreporter.write_line("From the least to the most accurate network; sizes in pixel levels, 0 to 255.")
-            terminalreporter.write_line(ranking.table())
+            terminalreporter.write_line(
+                "Accuracy is over all images; every figure is in the report (--robust-report=DIR)."
+            )
+            terminalreporter.write_line(f"\n{ranking.summary()}")
+            if len(ranking.networks) <= TOO_FEW:
+                terminalreporter.write_line(
+                    f"\nNo verdict on ρ: {TOO_FEW + 1} networks or more could tell an order of theirs from chance."
+                )
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from accuracy_robustness_study import ATTACKS, PAPER, VALUED, AccuracyRobustness
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.claims.claim import Claim, all_of
-from pytest_robust.evaluation.rank_correlation import TOO_FEW
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.evaluation.verdict import above, at_least, below
 from pytest_robust.reports.study_figures import draw_portability, draw_ranking
@@ -26,9 +25,6 @@ from pytest_robust.studies.metrics import METRICS
 from pytest_robust.studies.paired import larger_on
 
 Record = Callable[[Claim], None]
-
-#: Why a correlation of a small family is not judged.
-NO_VERDICT = f"; no verdict, {TOO_FEW + 1} networks or more could tell it from chance"
 
 pytestmark = pytest.mark.robust(defense="none")
 
@@ -65,7 +61,7 @@ def correlation(study: AccuracyRobustnessStudy, number: str, attack: str, metric
         (below if falls else above)(rho, 0.0) if rho.telling else None,
         comparison=("<" if falls else ">") if rho.telling else "",
         threshold="0" if rho.telling else "",
-        shown=f"{METRICS[metric]}: {rho}{'' if rho.telling else NO_VERDICT}",
+        shown=f"{METRICS[metric]}: {rho}{'' if rho.telling else '; no verdict'}",
         checks=study.crossed.size_checks(attack),
         note="; ".join(
             [

@@ -63,10 +63,11 @@ class RankCorrelation:
         return replace(self, lower=max(-1.0, lower), upper=min(1.0, upper), n=n)
 
     def __str__(self) -> str:
+        networks = f"{self.networks} network{'' if self.networks == 1 else 's'}"
         if self.value != self.value:
-            return f"ρ undefined ({self.networks} networks, n={self.n})"
+            return f"ρ undefined ({networks}, n={self.n})"
         interval = f"{self.confidence:.0%} CI {self.lower:+.2f} to {self.upper:+.2f}"
-        return f"ρ {self.value:+.2f} ({interval}, {self.networks} networks, n={self.n})"
+        return f"ρ {self.value:+.2f} ({interval}, {networks}, n={self.n})"
 
 
 def rank_correlation(

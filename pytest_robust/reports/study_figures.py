@@ -35,7 +35,8 @@ def draw_ranking(path: str | Path, ranking: RobustnessRanking) -> Path:
         SettingsError: `ranking` is none.
     """
     _check(ranking, RobustnessRanking, "draw_ranking")
-    title = f"{ranking.family} on {ranking.data}, {ranking.images} images attacked: smallest adversarial steps"
+    attacked = f"{ranking.images} of {ranking.all_images} images attacked"
+    title = f"{ranking.family} on {ranking.data}, {attacked}: smallest adversarial steps"
     return draw_bar_panels(path, title, {label: _bars(ranking, metric) for metric, label in PANELS.items()}, columns=2)
 
 

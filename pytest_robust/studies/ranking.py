@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 from tabulate import tabulate
+from torch import Tensor
 
+from pytest_robust.data.pixels import WHITE
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.estimate import Estimate, estimated_mean, from_plain, median_of, to_plain
 from pytest_robust.evaluation.mean import mean_of
@@ -109,6 +111,28 @@ class RobustnessRanking(FamilyStudy):
             f"{', '.join(self.networks)}."
         )
 
+    @property
+    def all_images(self) -> int:
+        """How many images clean accuracy is over; `images` are those among them that were attacked."""
+        return max((rate.n for rate in self.accuracy.values()), default=0)
+
+    def summary(self) -> str:
+        """The main figures, narrow enough for a terminal: a block of each attack, and the main ρ under it."""
+        return "\n\n".join(self._block(attack) for attack in self.attacks)
+
+    def _block(self, attack: str) -> str:
+        rows = []
+        for network in self.networks:
+            figures = self.entry(attack, network).figures
+            rates = [_share(rate) for rate in (self.accuracy[network], figures["success"])]
+            rows.append([network, *rates, *(_short(name, figures[name], digits=3) for name in ("l2", "pass_score"))])
+        headers = [f"{attack}, on", "accuracy", "success", METRICS["l2"], METRICS["pass_score"]]
+        rhos = [
+            [f"accuracy and {METRICS[m]}:", str(self.correlations[attack][m])] for m in ("l2", "linf", "pass_score")
+        ]
+        lower = tabulate(rhos, tablefmt="plain", disable_numparse=True)
+        return f"{tabulate(rows, headers, disable_numparse=True)}\n\n{lower}"
+
     def table(self, style: str = "simple") -> str:
         """A row of each attack and network, the networks from the least to the most accurate one; and every ρ.
 
@@ -170,23 +194,39 @@ def _entry(network: str, attack: str, made: Crafted, pixels: int) -> Entry:
     l2, linf = made.l2[fooled], made.linf[fooled]
     figures: dict[str, Rate | Estimate] = {
         "success": Rate.of(fooled),
-        "l2": estimated_mean(mean_of(l2)),
+        "l2": _mean(l2, 0.0, math.inf),
         "l2_median": median_of(l2),
-        "linf": estimated_mean(mean_of(linf)),
+        "linf": _mean(linf, 0.0, WHITE),
         "linf_median": median_of(linf),
-        "rms": estimated_mean(mean_of(l2 / math.sqrt(pixels))),
+        "rms": _mean(l2 / math.sqrt(pixels), 0.0, WHITE),
         "floor": Rate.of(linf <= FLOOR),
-        "pass_score": estimated_mean(mean_of(made.pass_score[fooled])),
+        "pass_score": _mean(made.pass_score[fooled], -1.0, 1.0),
     }
     return Entry(network, attack, figures, made.failures, int((fooled & ~made.aligned).sum()))
 
 
-def _short(name: str, figure: Rate | Estimate) -> str:
-    """A figure with its interval in as few characters as tell it."""
+def _mean(values: Tensor, least: float, most: float) -> Estimate:
+    """With its t interval, of which nothing lies outside the figure's range; infinite ends, of too few images, stay."""
+    found = estimated_mean(mean_of(values))
+    if not math.isfinite(found.lower):
+        return found
+    return replace(found, lower=max(least, found.lower), upper=min(most, found.upper))
+
+
+def _short(name: str, figure: Rate | Estimate, digits: int = 4) -> str:
+    """A figure with its interval in as few characters as tell it; `digits` are those of PASS."""
     if isinstance(figure, Rate):
         return _percent(figure)
-    digits = ".4f" if name == "pass_score" else ".3g"
-    return f"{figure.value:{digits}} ({figure.lower:{digits}}–{figure.upper:{digits}})"
+    if math.isnan(figure.value):
+        return "–"
+    style = f".{digits}f" if name == "pass_score" else ".3g"
+    if not (math.isfinite(figure.lower) and math.isfinite(figure.upper)):
+        return f"{figure.value:{style}} (too few)"
+    return f"{figure.value:{style}} ({figure.lower:{style}}–{figure.upper:{style}})"
+
+
+def _share(figure: Rate | Estimate) -> str:
+    return "–" if math.isnan(figure.value) else f"{100 * figure.value:.1f} %"
 
 
 def _p(value: float) -> str:
@@ -194,7 +234,7 @@ def _p(value: float) -> str:
 
 
 def _percent(rate: Rate) -> str:
-    return f"{100 * rate.value:.1f} % ({100 * rate.lower:.1f}–{100 * rate.upper:.1f})"
+    return "–" if not rate.n else f"{100 * rate.value:.1f} % ({100 * rate.lower:.1f}–{100 * rate.upper:.1f})"
 
 
 def _rate(plain: Mapping[str, Any]) -> Rate:

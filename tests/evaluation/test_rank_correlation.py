@@ -86,6 +86,11 @@ def test_equal_figures_have_no_correlation_and_decide_nothing() -> None:
     assert above(rho, 0.0).verdict is Verdict.INCONCLUSIVE
 
 
+def test_one_network_is_said_in_the_singular() -> None:
+    one = torch.ones(1)
+    assert str(rank_correlation(one, one, one.expand(9, 1), one.expand(9, 1), 50)).startswith("ρ undefined (1 network,")
+
+
 def test_the_interval_is_that_of_the_draws() -> None:
     first = torch.arange(4.0)
     drawn = first.repeat(1000, 1)

@@ -286,3 +286,32 @@ def test_a_users_own_networks_are_ranked_in_one_line(
     matrix = PortabilityMatrix.of(family, images, ["fgs"], bench)
     assert set(ranking.networks) == set(matrix.networks) == set(family.members)
     assert ranking.images == matrix.images > 0
+
+
+def test_the_summary_fits_a_terminal_and_says_what_is_missing(crossed: Crossed) -> None:
+    few, none = torch.arange(N) < 3, torch.zeros(N, dtype=torch.bool)
+    fgs = {"weak": made(0, 4.0, none, 0.0), "fair": made(1, 8.0, few, 1.0), "good": made(2, 12.0, few | ~few, 0.5)}
+    hard = Crossed(**{**vars(crossed), "crafted": {**crossed.crafted, "fgs": fgs}})
+    ranking = RobustnessRanking.from_crossed(hard)
+    summary = ranking.summary()
+    assert max(map(len, summary.splitlines())) <= 80
+    blocks = summary.split("hot_cold, on")
+    rows = {line.split()[0]: line for line in blocks[0].splitlines() if line.split()[:1] and line.split()[0] in NAMES}
+    assert list(rows) == list(NAMES)
+    assert rows["weak"].split()[-3:] == ["%", "–", "–"]
+    assert rows["fair"].count("(too few)") == 2
+    for text in (summary, ranking.table()):
+        assert "nan" not in text
+        assert "inf" not in text
+    assert (ranking.images, ranking.all_images) == (N, IMAGES)
+
+
+def test_no_interval_leaves_the_range_of_its_figure(crossed: Crossed) -> None:
+    """One image in forty is far from the others, which Student's t takes to be so on both sides."""
+    weak = crossed.crafted["fgs"]["weak"]
+    for values, outlier in ((weak.pass_score, -1.0), (weak.l2, 900.0), (weak.linf, 250.0)):
+        values.fill_(1.0)[0] = outlier
+    figures = RobustnessRanking.from_crossed(crossed).entry("fgs", "weak").figures
+    assert figures["pass_score"].upper == 1.0
+    assert figures["pass_score"].lower < figures["pass_score"].value < 1.0
+    assert [figures[name].lower for name in ("l2", "linf", "rms")] == [0.0] * 3
