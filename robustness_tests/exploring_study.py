@@ -192,13 +192,29 @@ class ExploringStudy(PaperStudy):
 
     def under_adaptive(self, name: str) -> Evaluation:
         """What a defense makes of PGD in L2 on its own adaptive surface, at the paper's limit for this many pixels."""
-        settings = self.bench.settings
-        setup = self.paper.setup(settings.dataset, "adaptive")
-        eps = setup["l2_per_root_pixel"] * math.sqrt(math.prod(self.bench.dataset.input_shape[1:]))
-        attack = self.bench.attack_named("pgd", norm=2, eps=eps, eps_step=eps / 10, max_iter=setup[settings.scale])
+        settings, eps = self.bench.settings, self._adaptive_eps
+        steps = self.paper.setup(settings.dataset, "adaptive")[settings.scale]
+        attack = self.bench.attack_named("pgd", norm=2, eps=eps, eps_step=eps / 10, max_iter=steps)
         defended = self.defended(name)
         surface = self.bench.surface(defended, ThreatModel.ADAPTIVE)
         return self.bench.evaluate(defended, self.bench.attack(surface, attack, self.originals))
+
+    def worst_adaptive(self, name: str) -> Rate:
+        """Share of the originals that a defense has right under that PGD, and under every adversary within its budget.
+
+        The adversaries are the plain network's: who knows the defense can also try what does not.
+        """
+        right = self.under_adaptive(name).correct.clone()
+        for kind in KINDS:
+            under = self.under(name, kind)
+            assert under.image is not None
+            right[under.image[under.wrong & (under.norms["l2"] <= self._adaptive_eps)]] = False
+        return Rate.of(right)
+
+    @property
+    def _adaptive_eps(self) -> float:
+        per_root_pixel: float = self.paper.setup(self.bench.settings.dataset, "adaptive")["l2_per_root_pixel"]
+        return per_root_pixel * math.sqrt(math.prod(self.bench.dataset.input_shape[1:]))
 
     def absolute(
         self,
