@@ -219,10 +219,19 @@ def _short(name: str, figure: Rate | Estimate, digits: int = 4) -> str:
         return _percent(figure)
     if math.isnan(figure.value):
         return "–"
-    style = f".{digits}f" if name == "pass_score" else ".3g"
+    value, lower, upper = (
+        _size(end, digits if name == "pass_score" else None) for end in (figure.value, figure.lower, figure.upper)
+    )
     if not (math.isfinite(figure.lower) and math.isfinite(figure.upper)):
-        return f"{figure.value:{style}} (too few)"
-    return f"{figure.value:{style}} ({figure.lower:{style}}–{figure.upper:{style}})"
+        return f"{value} (too few)"
+    return f"{value} ({lower}–{upper})"
+
+
+def _size(value: float, decimals: int | None) -> str:
+    """With so many decimals; where none are asked for, with three figures, or all before the point."""
+    if decimals is not None:
+        return f"{value:.{decimals}f}"
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def _share(figure: Rate | Estimate) -> str:

@@ -306,6 +306,13 @@ def test_the_summary_fits_a_terminal_and_says_what_is_missing(crossed: Crossed) 
     assert (ranking.images, ranking.all_images) == (N, IMAGES)
 
 
+def test_large_sizes_are_written_out(crossed: Crossed) -> None:
+    crossed.crafted["fgs"]["weak"].l2.mul_(1000)
+    ranking = RobustnessRanking.from_crossed(crossed)
+    assert "4000 (39" in ranking.summary()
+    assert "e+0" not in ranking.table() + ranking.summary()
+
+
 def test_no_interval_leaves_the_range_of_its_figure(crossed: Crossed) -> None:
     """One image in forty is far from the others, which Student's t takes to be so on both sides."""
     weak = crossed.crafted["fgs"]["weak"]
