@@ -8,14 +8,12 @@ nothing and reads no image.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from pytest_robust.attacks.attack import Attack
-from pytest_robust.attacks.isolation import frozen
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.evaluating import warning_signs
 from pytest_robust.bench.ledger import stopwatch
@@ -26,7 +24,7 @@ from pytest_robust.evaluation.alignment import opencv
 from pytest_robust.evaluation.guessing import guessing_rate, guessing_signs
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.models.classifier import Classifier
-from pytest_robust.models.family import Family, Member, family_of, right_by_all
+from pytest_robust.models.family import Family, family_of, right_by_all
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
@@ -160,7 +158,7 @@ def cross(
 
     Args:
         family: what `Bench.family` takes: a registered name, ``FILE.py:FUNCTION``, a `Family`, or networks by name.
-            They are studied in eval mode; afterwards yours are in the mode they were in.
+            They are studied in eval mode; yours stay in the mode they are in.
         images: a `Split` or an `ImageFolder`; rounded to 8 bits before anything looks at them. They may show fewer
             classes than the networks know.
         attacks: one or several, each a registered name or an attack; each once.
@@ -177,24 +175,13 @@ def cross(
     chosen = titled(attacks, bench)
     check_limit(limit)
     check_images(images)
-    with ExitStack() as untouched:
-        for module in _given(family):
-            untouched.enter_context(frozen(module))
-        return _cross(_fitted(family, bench), images, chosen, bench, limit)
-
-
-def _given(family: str | Family | Mapping[str, nn.Module]) -> list[nn.Module]:
-    """The modules that a user holds: afterwards they shall be in the modes they were in."""
-    members = family.members if isinstance(family, Family) else family
-    given = list(members.values()) if isinstance(members, Mapping) else []
-    modules = [value.network if isinstance(value, Member) else value for value in given]
-    return [module for module in modules if isinstance(module, nn.Module)]
+    return _cross(_fitted(family, bench), images, chosen, bench, limit)
 
 
 def _fitted(family: str | Family | Mapping[str, nn.Module], bench: Bench) -> Family:
     """In eval mode, frozen and tried out; a `Family` on images of its own, which need not be those of the bench."""
     if isinstance(family, Family):
-        return family_of(family.name, family, family.num_classes, family.input_shape, bench.device)
+        return family_of(family.name, family, family.num_classes, family.input_shape, bench.device, copied=True)
     return bench.family(family)
 
 
