@@ -103,6 +103,7 @@ class HeldValues:
     def _of_object(self, value: Any) -> str:
         """Of its class and its state: what pickle would write, and its attributes where it writes otherwise."""
         kind = type(value)
+        attributes = getattr(value, "__dict__", {})  # asked for first: a partial has none until somebody asks
         try:
             reduced = value.__reduce_ex__(4)
         except Exception:  # any: it is the object's own code
@@ -112,7 +113,7 @@ class HeldValues:
         make, *state = reduced
         # Its items come as iterators.
         parts = [list(part) if place >= 2 and part is not None else part for place, part in enumerate(state)]
-        own = {} if getattr(make, "__name__", "") == "__newobj__" else getattr(value, "__dict__", {})
+        own = {} if getattr(make, "__name__", "") == "__newobj__" else attributes
         return fingerprint([self.of_class(kind), *(self.of(part) for part in (make, *parts, own))])
 
     def _of_function(self, function: FunctionType) -> str:
