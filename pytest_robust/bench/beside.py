@@ -17,7 +17,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-from pytest_robust.store.code import is_users
+from pytest_robust.store.ownership import is_users
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_robust.bench.beside import folder_first
 from pytest_robust.errors import FamilyError, RobustError
-from pytest_robust.store.code import is_users
+from pytest_robust.store.ownership import is_users
 
 if TYPE_CHECKING:
     from pytest_robust.bench.bench import Bench

@@ -10,16 +10,12 @@ import ast
 import functools
 import importlib.util
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pytest_robust.store.fingerprint import file_fingerprint, fingerprint
-
-PACKAGE = "pytest_robust"
-_INSTALLED = tuple({Path(path).resolve() for name, path in sysconfig.get_paths().items() if name.endswith("lib")})
-_PACKAGES = {"site-packages", "dist-packages"}
+from pytest_robust.store.ownership import PACKAGE, is_users
 
 
 def code_fingerprint(obj: Any) -> str:
@@ -88,15 +84,6 @@ def _source(name: str) -> Path | None:
         loaded = spec.origin if spec is not None else None
     path = Path(loaded) if loaded is not None else None
     return path if path is not None and path.suffix == ".py" and path.is_file() else None
-
-
-def is_users(name: str, path: Path) -> bool:
-    """Whether a module is the user's own: neither Python's, nor this package, nor installed."""
-    if name.partition(".")[0] in {PACKAGE, *sys.stdlib_module_names}:
-        return False
-    path = path.resolve()
-    # By name as well, because an environment can stand on the packages of another one.
-    return not (_PACKAGES & set(path.parts) or any(path.is_relative_to(folder) for folder in _INSTALLED))
 
 
 def _imports(path: Path, name: str) -> Iterator[str]:

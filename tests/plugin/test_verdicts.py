@@ -76,7 +76,7 @@ def test_results_json_holds_claims_settings_and_what_was_spent(pytester, suite, 
     suite(CLAIMS, *OPTIONS, *xdist_args, "--robust-report=deep/report", "--robust-seed=3")
     text = (pytester.path / "deep" / "report" / "results.json").read_text(encoding="utf-8")
     results = json.loads(text)
-    sections = {"claims", "requirements", "diagnoses", "evaluations", "studies"}
+    sections = {"claims", "requirements", "diagnoses", "results", "evaluations", "studies"}
     assert set(results) == {"schema", "settings", "versions", "spent", *sections}
     assert [c["claim"] for c in results["claims"]] == ["1A", "1B", "1C", "1D", "1E", "3A", "3B", "2"]
     assert results["claims"][1]["test"] == "test_it.py::test_fails"
