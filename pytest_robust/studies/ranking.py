@@ -126,7 +126,7 @@ class RobustnessRanking(FamilyStudy):
             figures = self.entry(attack, network).figures
             rates = [_share(rate) for rate in (self.accuracy[network], figures["success"])]
             rows.append([network, *rates, *(_short(name, figures[name], digits=3) for name in ("l2", "pass_score"))])
-        headers = [f"{attack}, on", "accuracy", "success", METRICS["l2"], METRICS["pass_score"]]
+        headers = [f"network, {attack}", "accuracy", "success", METRICS["l2"], METRICS["pass_score"]]
         rhos = [
             [f"accuracy and {METRICS[m]}:", str(self.correlations[attack][m])] for m in ("l2", "linf", "pass_score")
         ]

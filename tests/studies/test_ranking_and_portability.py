@@ -295,7 +295,7 @@ def test_the_summary_fits_a_terminal_and_says_what_is_missing(crossed: Crossed) 
     ranking = RobustnessRanking.from_crossed(hard)
     summary = ranking.summary()
     assert max(map(len, summary.splitlines())) <= 80
-    blocks = summary.split("hot_cold, on")
+    blocks = summary.split("network, hot_cold")
     rows = {line.split()[0]: line for line in blocks[0].splitlines() if line.split()[:1] and line.split()[0] in NAMES}
     assert list(rows) == list(NAMES)
     assert rows["weak"].split()[-3:] == ["%", "–", "–"]
