@@ -367,5 +367,5 @@ def test_attacker_looks_at_the_detector(
             checks=[*evaluation.checks, *blind.checks],
         )
     )
-    assert len(evaluation) == min(1000, len(study.bench.test_split))
+    assert len(evaluation) == len(study.bench.test_sample(PAPER.setup(study.dataset, "adaptive")["images"]))
     assert error.k >= blind.error.k
