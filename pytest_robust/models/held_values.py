@@ -118,7 +118,9 @@ class HeldValues:
 
     def _of_function(self, function: FunctionType) -> str:
         """Of its code, its defaults, and the values that it closes over or finds among its module's globals."""
-        cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+        # By name, so that None in one of two variables is not None in the other.
+        closed = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        cells = {name: cell.cell_contents for name, cell in closed if _is_filled(cell)}
         used = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
         found = {name: self.of(each) for name, each in sorted(used.items()) if not isinstance(each, ModuleType)}
         held = [self.of(each) for each in (cells, function.__defaults__, function.__kwdefaults__, vars(function))]
@@ -141,9 +143,10 @@ def _token(value: object) -> str:
 
 def _is_filled(cell: Any) -> bool:
     try:
-        return cell.cell_contents is not None
+        cell.cell_contents  # noqa: B018 (asking is the test)
     except ValueError:  # not assigned yet
         return False
+    return True
 
 
 def _code(code: CodeType) -> list[Any]:

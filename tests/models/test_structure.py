@@ -66,6 +66,10 @@ def scaled(x: Tensor, by: float) -> Tensor:
     return x * by
 
 
+def clamped(low: float | None, high: float | None) -> Any:
+    return lambda x: x.clamp(low, high)
+
+
 class Levels:
     def __init__(self, levels: int) -> None:
         self.levels = levels
@@ -94,6 +98,7 @@ def made_with(value: float) -> nn.Module:
         (Scaled(lambda x: x * 1.0), Scaled(lambda x: x * 0.5)),
         (Scaled(lambda x: x.floor()), Scaled(lambda x: x.ceil())),
         (Scaled({"a": Levels(1)}), Scaled({"a": Levels(2)})),
+        (Scaled(clamped(None, 0.5)), Scaled(clamped(0.5, None))),
         (made_with(1.0), made_with(2.0)),
         (Scaled(threading.Lock()), Scaled(threading.Lock())),
         (Scaled(torch.empty(2, device="meta")), Scaled(torch.empty(3, device="meta"))),
@@ -108,6 +113,7 @@ def made_with(value: float) -> nn.Module:
         "constant of a lambda",
         "method that a lambda calls",
         "object in a dictionary",
+        "which variable of a closure is None",
         "local class",
         "what cannot be looked into",
         "tensor without data",
