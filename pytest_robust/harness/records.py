@@ -80,10 +80,8 @@ class Records:
     """Everything recorded so far, by test and phase; a plugin, because the hook it implements is told no config."""
 
     def __init__(self) -> None:
-        self._claims: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
-        self._requirements: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
-        self._diagnoses: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
-        self._results: dict[tuple[str, str], tuple[int, list[dict[str, Any]]]] = {}
+        #: By the name it has on a report, then by test and phase: where the test stands, and what it recorded.
+        self._kept: dict[str, dict[tuple[str, str], tuple[int, list[dict[str, Any]]]]] = {name: {} for name in _KEPT}
         self.events: list[dict[str, Any]] = []
         #: What was missing, and how many tests were skipped for it.
         self.missing: Counter[str] = Counter()
@@ -99,32 +97,30 @@ class Records:
         self.events += carried["events"]
         outcome = _expected_outcome(report)
         claims = [{**claim, "test": report.nodeid, "expected": outcome} for claim in carried["claims"]]
-        self._claims[report.nodeid, report.when] = (carried["index"], claims)
-        self._requirements[report.nodeid, report.when] = (carried["index"], carried["requirements"])
-        self._diagnoses[report.nodeid, report.when] = (carried["index"], carried["diagnoses"])
-        self._results[report.nodeid, report.when] = (carried["index"], carried["results"])
+        for name, kept in self._kept.items():
+            kept[report.nodeid, report.when] = (carried["index"], claims if name == "claims" else carried[name])
 
     @property
     def claims(self) -> list[dict[str, Any]]:
         """Every claim, the papers in the order of their first test, the claims of one in the order of the files."""
-        claims = _in_order(self._claims)
+        claims = _in_order(self._kept["claims"])
         papers = list(dict.fromkeys(claim.get("paper") for claim in claims))
         return sorted(claims, key=lambda claim: papers.index(claim.get("paper")))
 
     @property
     def requirements(self) -> list[dict[str, Any]]:
         """Every judged requirement, in the order of the files."""
-        return _in_order(self._requirements)
+        return _in_order(self._kept["requirements"])
 
     @property
     def diagnoses(self) -> list[dict[str, Any]]:
         """The checks on each evaluation, in the order of the files."""
-        return _in_order(self._diagnoses)
+        return _in_order(self._kept["diagnoses"])
 
     @property
     def results(self) -> list[dict[str, Any]]:
         """The gate's results that tests have looked at, in the order of the files."""
-        return _in_order(self._results)
+        return _in_order(self._kept["results"])
 
 
 def _in_order(kept: Mapping[tuple[str, str], tuple[int, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
