@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pytest_robust.errors import ModelError
 from pytest_robust.models.batches import answer_batch
 from pytest_robust.models.structure import all_tensors, own_fingerprint, structure_fingerprint, tensors_version
+from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.fingerprint import fingerprint, tensors_fingerprint
 
 # Versions of the hashed weights, the weights themselves (alive, so that no other tensor gets their address), the hash.
@@ -150,7 +151,8 @@ class Classifier(nn.Module):
         size = answer_batch(self.input_shape, self.device) if batch_size is None else batch_size
         # No images are one empty batch, so that what comes back has the right width.
         batches = torch.split(x, size) if len(x) else (x,)
-        return torch.cat([function(batch.to(self.device)).to(x.device) for batch in batches])
+        with suitable_threads(self.input_shape, self.device):
+            return torch.cat([function(batch.to(self.device)).to(x.device) for batch in batches])
 
     @property
     def fingerprint(self) -> str:

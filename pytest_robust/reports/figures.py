@@ -82,16 +82,17 @@ def draw_feature_spaces(
         spaces: by network title; each maps the name of an image set ("clean" first) to features (N, F).
         labels: int64 (N,): true classes of the clean images, for their colours.
     """
+    from sklearn.decomposition import PCA
+
     figure, axes = _panels(
         len(spaces), f"Penultimate features of clean and adversarial images, {where} (paper: Figure 4)"
     )
     markers = {"clean": "o", "fgsm": "x", "fgsm_targeted": "+"}
     for axis, (title, sets) in zip(axes, spaces.items(), strict=True):
-        clean = sets["clean"].cpu().double()
-        centre = clean.mean(0)
-        basis = torch.linalg.svd(clean - centre, full_matrices=False).Vh[:2]
+        # Two components alone: a whole SVD's threads take a minute on a machine that is busy with something else.
+        plane = PCA(2, random_state=0).fit(sets["clean"].cpu().double().numpy())
         for name, features in sets.items():
-            flat = ((features.cpu().double() - centre) @ basis.T).numpy()
+            flat = plane.transform(features.cpu().double().numpy())
             if name == "clean":
                 colour: Any = np.asarray(COLOURS)[labels.numpy() % len(COLOURS)]
                 # Over the adversaries, whose marks are larger and would hide them.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import pytest
 import torch
 
+from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.threads import map_in_threads, suitable_threads
 
 
@@ -22,6 +24,21 @@ def three_threads():
 def test_tiny_images_take_one_thread(shape, inside):
     with suitable_threads(shape, torch.device("cpu")):
         assert torch.get_num_threads() == inside
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(("shape", "inside"), [((1, 8, 8), 1), ((3, 32, 32), 3)])
+def test_a_classifier_answers_many_tiny_images_in_one_thread(shape, inside):
+    class Counting(torch.nn.Linear):
+        def forward(self, x):
+            seen.append(torch.get_num_threads())
+            return super().forward(x.flatten(1))
+
+    seen = []
+    classifier = Classifier(Counting(math.prod(shape), 2), num_classes=2, input_shape=shape)
+    classifier.features_of(torch.rand(3, *shape), batch_size=2)
+    classifier.predict(torch.rand(1, *shape))
+    assert seen == [inside] * 3
     assert torch.get_num_threads() == 3
 
 
