@@ -25,6 +25,9 @@ from pytest_robust.threats.surfaces import MeanLoss, MeanProbability, surface_of
 RESAMPLING_SEED = 7_000_003
 #: Between the seeds of two members.
 MEMBER_SEED = 8_000_009
+#: Added to the seeds of mixed architectures: the first is the network of "random_init", and shall not be its first
+#: member a second time.
+MIXED_SEED = 9_000_011
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Ensemble(Defense):
         }
 
     def recipes(self, bench: Bench) -> list[Recipe]:
-        """Of the members, in order; the first has the bench's own seed.
+        """Of the members, in order; the first has the bench's own seed, unless architectures are mixed.
 
         Raises:
             SettingsError: a parameter that cannot be right.
@@ -125,7 +128,7 @@ def mixed(ensemble: Ensemble, recipe: Recipe, number: int) -> Recipe:
     like = "cifar" if recipe.input_shape[0] == 3 else "mnist"
     plan = next((plan for plan, base in BASES.items() if base == recipe.architecture), like)
     names = ensemble.architectures or variants(plan, ensemble.members)
-    return replace(recipe, architecture=names[number % len(names)])
+    return replace(recipe, architecture=names[number % len(names)], seed=recipe.seed + MIXED_SEED)
 
 
 def bagging(_: Ensemble, recipe: Recipe, __: int) -> Recipe:

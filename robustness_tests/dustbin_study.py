@@ -13,10 +13,12 @@ from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
 from pytest_robust.claims.paper import Paper
+from pytest_robust.data.images import random_subset
 from pytest_robust.data.split import Split
 from pytest_robust.defenses.dustbin import Dustbin
 from pytest_robust.defenses.none import Undefended
-from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.evaluation.evaluation import Evaluation, worst_case
+from pytest_robust.evaluation.rate import Rate
 from pytest_robust.threats.defended import Defended, ThreatModel
 
 PAPER = Paper.read(Path(__file__).parent / "claims" / "dustbin.toml")
@@ -90,6 +92,24 @@ class DustbinStudy(PaperStudy):
         surface = self.bench.surface(defended, ThreatModel.ADAPTIVE)
         images = self.attacked.sample(PAPER.data["scale"][settings.scale]["adaptive_images"], settings.seed)
         return self.bench.evaluate(defended, self.bench.attack(surface, attack, images))
+
+    def worst_adaptive(self, variant: str) -> Rate:
+        """Share answered wrongly under PGD on the network itself or under a transferred attack of no larger budget.
+
+        An attacker who knows the network can also try what others transfer.
+        """
+        settings, attacked = self.bench.settings, self.attacked
+        eps = {
+            attack: PAPER.attack_params(settings.dataset, settings.scale, attack).get("eps")
+            for attack in ("pgd", *ATTACKS)
+        }
+        transferred = [attack for attack in ATTACKS if eps[attack] is not None and eps[attack] <= eps["pgd"]]
+        # The images of `under_adaptive`, among those attacked.
+        images = PAPER.data["scale"][settings.scale]["adaptive_images"]
+        rows, _ = random_subset(len(attacked), images, settings.seed, attacked.name)
+        adaptive, blind = self.under_adaptive(variant), [self.under(variant, attack) for attack in transferred]
+        assert torch.equal(adaptive.y, attacked.y[rows])
+        return Rate.of(adaptive.wrong | worst_case(blind)[rows])
 
     def clean(self, variant: str) -> Evaluation:
         """What a network makes of the clean test images."""

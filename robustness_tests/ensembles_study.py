@@ -47,14 +47,15 @@ class EnsemblesStudy(PaperStudy):
 
     Args:
         bench: data, training, attacks and evaluation; the study takes the paper's network and epochs instead of the
-            profile's, every epoch of them, and plain images.
+            profile's, all training images, every epoch, the weights after the last, and plain images.
     """
 
     def __init__(self, bench: Bench) -> None:
         settings = bench.settings
         sizes: dict[str, Any] = PAPER.data["scale"][settings.scale]
         self._sizes: dict[str, Any] = sizes.get(settings.dataset, sizes["any"])
-        plain = {"patience": None, "augmentation": "none", "schedule": "constant"}
+        every = {"train_images": None, "validation_images": 0, "patience": None}
+        plain = {**every, "augmentation": "none", "schedule": "constant"}
         network = PAPER.setup(settings.dataset, "network")
         super().__init__(bench.with_profile(**{**plain, **network, **self._sizes["profile"]}), PAPER)
         self._singles: dict[str, Defended] = {}

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from study import PaperStudy
@@ -166,11 +167,12 @@ class MismatchStudy(PaperStudy):
 
     # -- Table II --------------------------------------------------------------------------------------------------
 
-    def adversaries(self, attack: str) -> AdversarialSet:
-        """Test images attacked on network 1; the same ones by every attack."""
+    def adversaries(self, attack: str, **params: Any) -> AdversarialSet:
+        """Test images attacked on network 1, with parameters changed; the same images by every attack."""
         network = self.networks[0]
         sample = self.bench.test_sample(PAPER.setup(self.dataset, "table2")["images"])
-        return self.bench.attack(network, self.attack(attack), self.bench.correctly_classified(network, sample))
+        chosen = self.attack(attack).configured(**params)
+        return self.bench.attack(network, chosen, self.bench.correctly_classified(network, sample))
 
     @cached_property
     def perturbations(self) -> dict[str, PerturbationStats]:

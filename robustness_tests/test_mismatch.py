@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mismatch_study import ATTACKS, DEGRADATIONS, GRADIENT, PAPER, MismatchStudy
+from mismatch_study import ATTACKS, DEGRADATIONS, GRADIENT, PAPER, MismatchStudy, signs
 
 from pytest_robust.bench.bench import Bench
 from pytest_robust.claims.claim import Claim, all_of
 from pytest_robust.evaluation.mean import Mean
-from pytest_robust.evaluation.perturbation_stats import paired_size_difference
+from pytest_robust.evaluation.perturbation_stats import PerturbationStats, paired_size_difference
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.evaluation.silhouette import silhouette, silhouette_difference
 from pytest_robust.evaluation.verdict import above, at_least
@@ -252,6 +252,27 @@ def test_deepfool_needs_least(study: MismatchStudy, robust_record: Record) -> No
     if PAPER.like(study.dataset) != DEEPFOOL_SMALLEST_ON:
         pytest.skip("the paper's CIFAR-10 has IGSM the smallest")
     robust_record(_smaller(study, "deepfool", tuple(a for a in GRADIENT if a != "deepfool")))
+
+
+@pytest.mark.robust(paper="mismatch", claim="3D", defense="mismatch", attack="jsma")
+def test_jsma_with_whole_steps(study: MismatchStudy, robust_record: Record) -> None:
+    """Beside 3D: JSMA with Papernot et al.'s own θ = 1, a value from end to end in one step."""
+    whole = study.adversaries("jsma", theta=1.0)
+    saved = {other: paired_size_difference(study.adversaries(other), whole, "mse") for other in ("jsma", *DEGRADATIONS)}
+    nearest = min(DEGRADATIONS, key=lambda other: saved[other].value)
+    mse = PerturbationStats.of(whole).mean("mse").value
+    robust_record(
+        study.inform(
+            "3D",
+            TITLE,
+            saved[nearest],
+            attack="jsma(theta=1)",
+            threat_model=ONE_NETWORK,
+            shown=f"MSE {mse:.3g}; the nearest is {nearest}, by {saved[nearest]}",
+            checks=signs("jsma", whole),
+        )
+    )
+    assert saved["jsma"].value < 0, "whole steps need more than tenths of one"
 
 
 def _smaller(study: MismatchStudy, attack: str, others: tuple[str, ...]) -> Claim:

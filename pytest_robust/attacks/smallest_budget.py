@@ -11,7 +11,8 @@ import importlib
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any, ClassVar, cast
 
 import torch
@@ -69,10 +70,10 @@ class LineSearch(Numbered):
         rows = (~self._fools(x, y)).nonzero()[:, 0]
         if len(rows) == 0:
             return result
-        line = self._line(x[rows], y[rows], numbers[rows])
+        lines = self._lines(x[rows], y[rows], numbers[rows])
         # Positions in `rows`, so that a line is drawn for the images that need one and no others.
         left = torch.arange(len(rows), device=x.device)
-        for k in range(1, self.steps + 1):
+        for k, line in product(range(1, self.steps + 1), lines):
             made = line(left, self.largest * k / self.steps)
             fooled = self._fools(made, y[rows[left]])
             result[rows[left[fooled]]] = made[fooled]
@@ -84,6 +85,10 @@ class LineSearch(Numbered):
     def _fools(self, x: Tensor, y: Tensor) -> Tensor:
         reached = self.answers(x, y).argmax(1) == y
         return reached if self.targeted else ~reached
+
+    def _lines(self, x: Tensor, y: Tensor, numbers: Tensor) -> Sequence[Line]:
+        """The lines that are searched side by side: an image takes the first on which a strength fools."""
+        return [self._line(x, y, numbers)]
 
     @abstractmethod
     def _line(self, x: Tensor, y: Tensor, numbers: Tensor) -> Line:

@@ -13,6 +13,7 @@ from pytest_robust.attacks.blurring import TRUNCATE, blurred
 from pytest_robust.attacks.catalogue import GAUSSIAN_BLUR, GAUSSIAN_NOISE, SALT_AND_PEPPER
 from pytest_robust.attacks.crafting import craft
 from pytest_robust.data.split import Split
+from pytest_robust.errors import AttackError
 from pytest_robust.models.classifier import Classifier
 
 ALL = [GAUSSIAN_BLUR.configured(largest=10.0, steps=20), GAUSSIAN_NOISE, SALT_AND_PEPPER]
@@ -79,6 +80,35 @@ def test_salt_is_as_frequent_as_pepper():
     model, x = coloured()
     full = line(SALT_AND_PEPPER, model, x)(torch.arange(5), 1.0)
     assert 200 < int(full[:, 0].sum()) < 300  # of 500: five standard deviations are 56
+
+
+def test_of_several_repetitions_the_smallest_share_counts(toy, toy_images):
+    x, y = toy_images.x, toy_images.y
+
+    def shares(repetitions: int) -> torch.Tensor:
+        made = SALT_AND_PEPPER.build(toy, seed=3, repetitions=repetitions).perturb(x, y)
+        fooled = toy.predict(made) != y
+        return torch.where(fooled, (made != x).flatten(1).float().mean(1), 2.0)
+
+    built = SALT_AND_PEPPER.build(toy, seed=3, repetitions=4)
+    along = built._lines(x, y, torch.arange(len(x)))
+    expected = torch.full((len(x),), 2.0)
+    for one in along:  # slowly, a repetition after the other
+        for i in range(len(x)):
+            tried = (one(torch.tensor([i]), k / 100) for k in range(1, 101))
+            first = next((t for t in tried if int(toy.predict(t)) != int(y[i])), None)
+            if first is not None:
+                expected[i] = min(expected[i], float((first[0] != x[i]).float().mean()))
+    found = shares(4)
+    right = toy.predict(x) == y
+    # Two repetitions can be done at the same hundredth, and one of them found a pixel that was white before.
+    assert torch.allclose(found[right], expected[right], atol=0.02)
+    assert float(found[right].mean()) < float(shares(1)[right].mean())
+
+
+def test_salt_and_pepper_without_a_repetition_is_refused(toy):
+    with pytest.raises(AttackError, match="SaltAndPepper needs repetitions >= 1, not 0"):
+        SALT_AND_PEPPER.build(toy, repetitions=0)
 
 
 @pytest.mark.parametrize("attack", ALL, ids=NAMES)

@@ -47,9 +47,14 @@ def images_of(recipe: Recipe) -> list[bytes]:
 def test_members_have_seeds_of_their_own_and_the_first_the_benchs(bench: Bench, method: str) -> None:
     recipes = Ensemble(method).recipes(bench)
     assert len(recipes) == len(set(of(recipes, "seed"))) == 10
-    assert recipes[0].seed == bench.settings.seed
+    assert (recipes[0].seed == bench.settings.seed) == (method != "mixed")
     again = Ensemble(method).recipes(bench)
     assert [r.settings for r in recipes] == [r.settings for r in again]
+
+
+def test_mixed_networks_are_none_of_random_init(bench: Bench) -> None:
+    seeds = [set(of(Ensemble(method).recipes(bench), "seed")) for method in ("mixed", "random_init")]
+    assert not seeds[0] & seeds[1]
 
 
 def test_the_first_of_random_init_is_the_undefended_network(bench: Bench) -> None:
