@@ -67,8 +67,9 @@ class Rate:
         return 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - (1 - self.confidence) / 2))
 
     def at(self, n: int) -> Rate:
-        """The same share of `n` images: what more images would tell."""
-        return Rate(self.value * n if self.n else 0, n, self.confidence)
+        """The same share of `n` images, as many of them from one original: what more images would tell."""
+        independent = None if self.independent is None or not self.n else max(1, round(self.independent * n / self.n))
+        return Rate(self.value * n if self.n else 0, n, self.confidence, independent)
 
     def __float__(self) -> float:
         return self.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from scipy.stats import binomtest
 
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.rate import MeanRate, Rate
+from pytest_robust.evaluation.verdict import Verdict, at_least
 
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -55,6 +57,17 @@ def test_shared_originals_widen_the_interval() -> None:
     assert alone.value == shared.value
     assert shared.lower == pytest.approx(Rate(30, 100).lower)
     assert shared.upper - shared.lower > alone.upper - alone.lower
+
+
+@pytest.mark.parametrize("clustered", [None, 200])
+def test_advice_counts_what_was_counted(clustered: int | None) -> None:
+    rate = Rate(300, 1700, independent=clustered)
+    judged = at_least(rate, 0.165)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    advised = int(re.search("about ([0-9]+) would", judged.reason)[1])  # type: ignore[index]
+    enough = Rate(300 / 1700 * advised, advised, independent=clustered and round(200 * advised / 1700))
+    assert at_least(enough, 0.165)
+    assert not at_least(rate.at(round(0.9 * advised)), 0.165)
 
 
 @pytest.mark.parametrize(("k", "n", "confidence"), [(2, 1, 0.95), (-1, 5, 0.95), (1, 5, 1.0)])
