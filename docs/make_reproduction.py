@@ -11,6 +11,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from pytest_robust.claims.paper import Paper
 from pytest_robust.reports.summary import INFORMATION, claims_markdown, verdict_counts
 from pytest_robust.studies.portability import PortabilityMatrix
 from pytest_robust.studies.ranking import RobustnessRanking
@@ -28,8 +29,27 @@ A verdict is given on the interval or the paired test shown; *inconclusive* says
 
 def page(folder: Path = HERE / "results") -> str:
     """The whole page, a section for each results file."""
-    sections = [section(path, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
-    return "\n".join([HEAD, *sections, seeds(folder / "seeds")])
+    runs = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    sections = [section(path, results) for path, results in runs.items()]
+    return "\n".join([HEAD, *sections, seeds(folder / "seeds"), unmeasured(list(runs.values()))])
+
+
+def unmeasured(runs: list[dict[str, Any]]) -> str:
+    """The papers' own thresholds, asserted at `paper` scale alone, that no results file here has a figure for."""
+    measured = {
+        (claim["paper"], claim["dataset"]) for run in runs for claim in run["claims"] if claim["scale"] == "paper"
+    }
+    files = [Paper.read(path) for path in sorted((HERE.parent / "robustness_tests" / "claims").glob("*.toml"))]
+    missing = [
+        f"- {paper.key} on {dataset}: {', '.join(thresholds)}"
+        for paper in files
+        for dataset, thresholds in paper.data.get("thresholds", {}).items()
+        if dataset != "any" and (paper.key, dataset) not in measured
+    ]
+    if not missing:
+        return ""
+    head = "The suite asserts these thresholds of the papers with `--scale=paper`; nobody has run them for this page."
+    return "\n".join(["## Not measured yet", "", head, "", *missing, ""])
 
 
 def seeds(folder: Path) -> str:
@@ -37,21 +57,21 @@ def seeds(folder: Path) -> str:
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     if not runs:
         return ""
-    rows: dict[tuple[str, ...], list[str]] = {}
+    rows: dict[tuple[str, ...], dict[int, str]] = {}
     for run in runs:
         for claim in run["claims"]:
             if claim["verdict"] != INFORMATION:
                 key = (f"{claim['paper']} {claim['claim']}", claim["defense"], claim["attack"])
-                rows.setdefault(key, []).append(claim["verdict"])
-    settings = runs[0]["settings"]
-    headers = ("claim", "defense", "attack", *(f"seed {run['settings']['seed']}" for run in runs))
+                rows.setdefault(key, {})[run["settings"]["seed"]] = claim["verdict"]
+    settings, drawn = runs[0]["settings"], [run["settings"]["seed"] for run in runs]
+    headers = ("claim", "defense", "attack", *(f"seed {seed}" for seed in drawn))
     return "\n".join(
         [
             f"## {settings['dataset']}, `{settings['scale']}` scale, {len(runs)} seeds",
             "",
             "The same run with `--robust-seed` 0 and up: every network is trained anew, every sample drawn anew.",
             "",
-            tabulate([(*key, *verdicts) for key, verdicts in rows.items()], headers, tablefmt="github"),
+            tabulate([(*key, *map(verdicts.get, drawn)) for key, verdicts in rows.items()], headers, tablefmt="github"),
             "",
         ]
     )
@@ -66,7 +86,7 @@ def section(path: Path, results: dict[str, Any]) -> str:
     target = f"test_{alone}.py" if alone else ""
     command = f"pytest robustness_tests/{target}{chosen} --dataset={settings['dataset']}"
     if settings.get("family"):
-        command += f" --family={settings['family']}"
+        command += f" --family={family_option(settings['family'])}"
     if settings["dataset"] != "digits":
         command += " --data-root=DIR"
     if settings["scale"] != "quick":
@@ -75,6 +95,8 @@ def section(path: Path, results: dict[str, Any]) -> str:
         f"{spent['models_trained']} models trained in {spent['training_seconds']:.0f} s, "
         f"{spent['sets_crafted']} adversarial sets crafted in {spent['attacking_seconds']:.0f} s"
     )
+    precision = settings.get("precision")
+    trained_in = f"networks in {' and '.join(precision)}, " if precision else ""
     notes = [
         f"- {', '.join(filter(None, (claim['claim'], claim['attack'], claim['defense'])))}: {text}"
         for claim in results["claims"]
@@ -86,7 +108,7 @@ def section(path: Path, results: dict[str, Any]) -> str:
             f"## {settings['dataset']}, `{settings['scale']}` scale" + (f", {alone} alone" if alone else ""),
             "",
             f"`{command} --robust-report=DIR` ({path.name}; seed {settings['seed']}, device {settings['device']}, "
-            f"torch {versions['torch']}, ART {versions['art']}). {cost}.",
+            f"{trained_in}torch {versions['torch']}, ART {versions['art']}). {cost}.",
             "",
             verdict_counts(results["claims"]) + ".",
             "",
@@ -99,6 +121,12 @@ def section(path: Path, results: dict[str, Any]) -> str:
             *studies(results),
         ]
     )
+
+
+def family_option(title: str) -> str:
+    """The option that names a family: of a file among the examples, its path from the repository's root."""
+    inside = Path("examples") / title
+    return inside.as_posix() if (HERE.parent / str(inside).partition(":")[0]).is_file() else title
 
 
 def studies(results: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from pytest_robust.bench.defense import Defense
 from pytest_robust.claims.paper import Paper
 from pytest_robust.data.images import random_subset
 from pytest_robust.data.split import Split
-from pytest_robust.defenses.dustbin import Dustbin
+from pytest_robust.defenses.dustbin import SOURCE_SEED, Dustbin, choose_sources
 from pytest_robust.defenses.none import Undefended
 from pytest_robust.evaluation.evaluation import Evaluation, worst_case
 from pytest_robust.evaluation.rate import Rate
@@ -111,6 +111,20 @@ class DustbinStudy(PaperStudy):
         assert torch.equal(adaptive.y, attacked.y[rows])
         return Rate.of(adaptive.wrong | worst_case(blind)[rows])
 
+    def unexplained(self) -> tuple[int, int]:
+        """How many of the dustbin's training images are neither given ones nor halfway between two; and of how many.
+
+        Whatever an attack made would be neither.
+        """
+        bench, dustbin = self.bench, Dustbin()
+        training, parts = bench.train_split, dustbin.training_data(bench)
+        given = {_levels(row) for split in (training, bench.out_distribution.train) for row in split.x}
+        per_class = round(dustbin.interpolated * len(training) / bench.dataset.num_classes)
+        sources = training.x[choose_sources(training.y, per_class, bench.settings.seed + SOURCE_SEED)]
+        # The other end of the line from a source through its mixture.
+        ends = [2 * part.x - sources if part.kind == "interpolated" else part.x for part in parts]
+        return sum(_levels(row) not in given for part in ends for row in part), sum(map(len, parts))
+
     def clean(self, variant: str) -> Evaluation:
         """What a network makes of the clean test images."""
         return self.bench.evaluate(self.defended(variant))
@@ -127,3 +141,8 @@ class DustbinStudy(PaperStudy):
         train = self.bench.train_split
         geometry = ClassGeometry.of(network.features_of(train.x), train.y)
         return geometry.distance(network.features_of(self.adversaries(attack).x))
+
+
+def _levels(image: torch.Tensor) -> bytes:
+    """An image as whole numbers, fine enough for 8 bits and coarse enough for what rounding leaves."""
+    return (1000 * image).round().to(torch.int16).cpu().numpy().tobytes()

@@ -219,6 +219,11 @@ class MismatchStudy(PaperStudy):
         made = self.bench.attack(defended.surface(threat_model), self.attack("pgd"), images)
         return self.bench.evaluate(defended, made)
 
+    def clean_test(self, defense: str) -> Evaluation:
+        """What a defense makes of those images as they are."""
+        images = self.bench.test_sample(PAPER.setup(self.dataset, "adaptive")["images"])
+        return self.bench.evaluate(self.guarded(defense), images)
+
     def worst_under_pgd(self, defense: str) -> Rate:
         """Share of those images on which PGD gets through blind to the detector or with it in the loss.
 

@@ -18,7 +18,6 @@ from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.evaluating import checks
 from pytest_robust.claims.claim import Claim, all_of
 from pytest_robust.evaluation.compare import first_greater, paired_difference
-from pytest_robust.evaluation.mean import mean_of
 from pytest_robust.evaluation.pairs import pair_means
 from pytest_robust.evaluation.perturbation_stats import PerturbationStats, paired_size_difference
 from pytest_robust.evaluation.verdict import above, at_least, at_most
@@ -348,7 +347,7 @@ def test_accuracy_under_an_adaptive_attack(study: ExploringStudy, robust_record:
             checks=under.checks,
         )
     )
-    assert worst.k <= under.accuracy.k
+    assert worst.value < study.on_originals(name).accuracy.value, "the attack changed nothing"
 
 
 @pytest.mark.robust(paper="exploring", claim="7", defense="none", attack="ascent")
@@ -474,4 +473,4 @@ def test_vote_variances_are_drawn(study: ExploringStudy, figures: Path) -> None:
         figure_format=".1f",
     )
     assert drawn.stat().st_size > 0
-    assert mean_of(clean).value >= 0
+    assert highest > 0, "no vote differs"

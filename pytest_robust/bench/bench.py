@@ -230,7 +230,8 @@ class Bench:
                 self._models[key], built = load_or_train(recipe, self.store, self.device, architectures, self._progress)
             apart = self._trained_apart.pop(key, None)
             event: Event = "trained" if built or apart is not None else "loaded"
-            self.ledger.note(event, recipe.title, watch.seconds + (apart or 0.0), key=key)
+            seconds = watch.seconds + (apart or 0.0)
+            self.ledger.note(event, recipe.title, seconds, key=key, precision=recipe.precision)
         return self._models[key]
 
     def train_all(self, recipes: Sequence[Recipe]) -> list[Classifier]:

@@ -89,7 +89,8 @@ class Paper:
         """The paper's figures as people read them, with the data set they are for where it is another one."""
         own = self.like(dataset)
         suffix = "" if own == dataset else f" ({own})"
-        return " → ".join(f"{100 * figure:.4g} %" for figure in figures) + suffix
+        # Two are a step from one to the other; more are a list.
+        return (" → " if len(figures) == 2 else ", ").join(f"{100 * figure:.4g} %" for figure in figures) + suffix
 
     def contradiction(self, **where: Any) -> str | None:
         """The reason of the `contradicted` entry whose every key agrees with `where`; None if there is none."""

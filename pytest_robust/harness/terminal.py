@@ -115,6 +115,8 @@ def write_report(session: RobustSession) -> None:
         # Sums depend on their order, so figures of large networks can differ with the number of threads.
         "cpus": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        # A CPU without bfloat16 trains other networks, which can turn a close verdict.
+        "precision": sorted({event["precision"] for event in session.records.events if event.get("precision")}),
         "defenses": list(options.defense),
         "attacks": list(options.attack),
     }

@@ -83,6 +83,10 @@ def test_dustbins_table_adds_up(dataset: str) -> None:
     for column in ("naive", "augmented", "interpolated"):
         mean = sum(paper.figure(dataset, "error", attack, column) for attack in ATTACKS) / len(ATTACKS)
         assert mean == pytest.approx(paper.figure(dataset, "mean_error", column), abs=3e-4)
+        for attack in ATTACKS:
+            kinds = ("accuracy", "error", *(("rejected",) if column != "naive" else ()))
+            whole = sum(paper.figure(dataset, kind, attack, column) for kind in kinds)
+            assert whole == pytest.approx(1, abs=2e-4), (attack, column)
 
 
 def test_every_contradicted_entry_has_a_figure() -> None:

@@ -83,7 +83,7 @@ def test_results_json_holds_claims_settings_and_what_was_spent(pytester, suite, 
     machine = {"cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", "")}
     assert results["settings"] == machine | {
         "dataset": "digits", "scale": "quick", "device": "cpu", "seed": 3, "family": None,
-        "defenses": ["wall"], "attacks": [],
+        "precision": [], "defenses": ["wall"], "attacks": [],
     }  # fmt: skip
     assert (results["spent"]["models_trained"], results["spent"]["training_seconds"]) == (1, 2.0)
     assert str(pytester.path) not in text
