@@ -118,6 +118,10 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     from pytest_robust.harness.usage import is_robust
 
     session = session_of(config)
+    if session.nothing_selected:
+        from pytest_robust.harness.selection import nothing_selected
+
+        return nothing_selected(session.options)
     if session.options.given or config.get_verbosity() < 0 or not any(map(is_robust, items)):
         return None
     from pytest_robust.harness.terminal import header

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_robust.errors import RobustError
+from pytest_robust.errors import RobustError, UnknownNameError
 from pytest_robust.harness.folders import check_writable
 from pytest_robust.harness.options import Options
 from pytest_robust.harness.session import RobustSession
@@ -31,6 +31,10 @@ def check_options(session: RobustSession) -> None:
     _check_baselines(session)
 
 
+#: pytest has read the conftest.py files above the arguments by now, and no others.
+ADVICE = "name that folder on the command line, or register in the one beside the configuration"
+
+
 def _check_names(session: RobustSession) -> None:
     options = session.options
     if not options.given & {"dataset", "defense", "attack", "family"}:
@@ -39,10 +43,13 @@ def _check_names(session: RobustSession) -> None:
     registries.datasets.check(options.dataset)
     if options.family is not None and ":" not in options.family:
         registries.families.check(options.family)
-    for name in options.defense:
-        registries.defenses.check(name)
-    for name in options.attack:
-        registries.attacks.check(name)
+    try:
+        for name in options.defense:
+            registries.defenses.check(name)
+        for name in options.attack:
+            registries.attacks.check(name)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} A conftest.py in a folder below registers too late: {ADVICE}.") from None
 
 
 def _check_family_file(options: Options) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from pytest_robust.errors import RobustError
+from pytest_robust.harness.options import Options
 from pytest_robust.harness.session import RobustSession, session_of
 from pytest_robust.harness.usage import MARKER
 
@@ -108,11 +109,23 @@ def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
     options = session_of(config).options
     if not (options.defense or options.attack):
         return
+    if not items:
+        return
     kept = [item for item in items if _selected(item, options.defense, options.attack)]
     if len(kept) < len(items):
         staying = set(kept)
         config.hook.pytest_deselected(items=[item for item in items if item not in staying])
         items[:] = kept
+    session_of(config).nothing_selected = not kept
+
+
+def nothing_selected(options: Options) -> str:
+    """What to say where ``--defense`` and ``--attack`` have left no test."""
+    chosen = [f"--{kind}={','.join(names)}" for kind in ("defense", "attack") if (names := getattr(options, kind))]
+    return (
+        f"robust: no test runs with {' '.join(chosen)}: each names others with its marker. A paper's claims are about "
+        "that paper's defenses; to test your own, take the fixture robust_defended."
+    )
 
 
 def _selected(item: pytest.Item, defenses: Collection[str], attacks: Collection[str]) -> bool:

@@ -37,6 +37,8 @@ class RobustSession:
         self.looks = Looks()
         #: What became of the baseline that was to be saved, for the summary.
         self.baseline_note = ""
+        #: Whether the options left none of the collected tests.
+        self.nothing_selected = False
         self._register_error: Exception | None = None
 
     @property

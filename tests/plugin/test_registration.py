@@ -34,6 +34,18 @@ def test_the_hook_is_not_called_by_a_run_that_needs_no_names(pytester):
     pytester.runpytest("--robust-seed=3").assert_outcomes(passed=1)
 
 
+def test_a_conftest_below_registers_too_late_for_an_option_and_the_message_says_so(pytester):
+    below = pytester.mkdir("below")
+    (below / "conftest.py").write_text(
+        "def pytest_robust_register(registries): registries.attacks.register('mine', 1)\n"
+    )
+    (below / "test_it.py").write_text("def test(robust_attack): pass\n")
+    result = pytester.runpytest("--attack=mine")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*unknown attack 'mine'*A conftest.py in a folder below registers too late*"])
+    assert "unknown" not in pytester.runpytest("--attack=mine", "below", "--collect-only").stderr.str()
+
+
 def test_registering_a_name_twice_is_one_message_wherever_it_comes_up(pytester):
     pytester.makeconftest(
         "def pytest_robust_register(registries):\n"
@@ -43,7 +55,9 @@ def test_registering_a_name_twice_is_one_message_wherever_it_comes_up(pytester):
     pytester.makepyfile("def test(robust_bench): pass\ndef test_too(robust_bench): pass")
     result = pytester.runpytest("--attack=mine")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*the attack 'mine' is registered twice*rename one of them."])
+    result.stderr.fnmatch_lines(
+        ["*the attack 'mine' is registered twice, by conftest.py:2 and by conftest.py:3: rename one of them."]
+    )
     result = pytester.runpytest("--tb=long")
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["E   *DuplicateNameError: the attack 'mine' is registered twice*"])

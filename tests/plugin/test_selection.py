@@ -34,6 +34,15 @@ def collected(result: pytest.RunResult) -> set[str]:
     return {line.partition("::")[2].rpartition("::")[2] or line for line in result.outlines if "::" in line}
 
 
+def test_where_the_options_leave_no_test_it_says_why(suite):
+    code = "import pytest\n@pytest.mark.robust(defense='shield')\ndef test_it(): pass"
+    told = "robust: no test runs with --defense=wall: each names others with its marker. *robust_defended."
+    result = suite(code, "--defense=wall")
+    result.assert_outcomes(deselected=1)
+    result.stdout.fnmatch_lines([told])
+    suite(code, "--defense=shield").stdout.no_fnmatch_line("robust: no test runs*")
+
+
 @pytest.mark.parametrize(
     ("args", "gone"),
     [
