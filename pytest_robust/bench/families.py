@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_robust.bench.beside import folder_first
 from pytest_robust.errors import FamilyError, RobustError
-from pytest_robust.store.ownership import is_users
+from pytest_robust.store.blame import told
 
 if TYPE_CHECKING:
     from pytest_robust.bench.bench import Bench
@@ -94,20 +93,8 @@ def _called(name: str, function: Callable[..., Any], bench: Bench) -> object:
     except Exception as error:
         raise FamilyError(
             f"the family {name!r} cannot be loaded, and a part of it would be another family: its function raised "
-            f"{_told(error)}."
+            f"{told(error)}."
         ) from error
-
-
-def _told(error: Exception) -> str:
-    """The error, and the last line of the user's own files that led to it: libraries raise deep inside themselves."""
-    frames = [
-        (frame.f_code.co_filename, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if Path(file := frame.f_code.co_filename).is_file()
-        and is_users(frame.f_globals.get("__name__", ""), Path(file))
-    ]
-    where = f" (line {frames[-1][1]} of {frames[-1][0]})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
 
 def _own_name(path: Path) -> str:
@@ -132,7 +119,7 @@ def _file_module(path: Path, module_name: str, name: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[module_name]
-        raise FamilyError(f"{path} cannot be imported, as --family={name} asks: {_told(error)}.") from error
+        raise FamilyError(f"{path} cannot be imported, as --family={name} asks: {told(error)}.") from error
     return module
 
 
@@ -140,6 +127,4 @@ def _named_module(module: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except Exception as error:
-        raise FamilyError(
-            f"the module {module} cannot be imported, as --family={name} asks: {_told(error)}."
-        ) from error
+        raise FamilyError(f"the module {module} cannot be imported, as --family={name} asks: {told(error)}.") from error

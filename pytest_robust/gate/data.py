@@ -18,7 +18,8 @@ from pytest_robust.data.dataset import Dataset
 from pytest_robust.data.image_folder import UNDECODABLE, ImageFolder
 from pytest_robust.data.split import INTEGERS, Split
 from pytest_robust.errors import DataError, RobustError
-from pytest_robust.gate.named import is_named, made_by, told
+from pytest_robust.gate.named import is_named, made_by
+from pytest_robust.store.blame import told
 
 #: Images of a folder that are decoded together.
 CHUNK = 256

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_robust.errors import ModelError
-from pytest_robust.gate.named import told
+from pytest_robust.store.blame import told
 from pytest_robust.store.fingerprint import file_fingerprint, fingerprint
 
 KINDS = "a TorchScript file, a torch.export file (.pt2) or an ONNX file (.onnx)"

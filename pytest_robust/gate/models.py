@@ -13,9 +13,10 @@ from pytest_robust.attacks.isolation import seeded
 from pytest_robust.data.split import Split
 from pytest_robust.errors import DataError, ModelError, RobustError, SettingsError
 from pytest_robust.gate.model_files import FromFile, load_model_file
-from pytest_robust.gate.named import is_named, made_by, told
+from pytest_robust.gate.named import is_named, made_by
 from pytest_robust.models.classifier import Classifier, check_logits
 from pytest_robust.models.threads import suitable_threads
+from pytest_robust.store.blame import is_about_shapes, told
 from pytest_robust.store.fingerprint import fingerprint
 
 #: What a mean or a standard deviation may be: one number, or one per channel.
@@ -194,10 +195,11 @@ def _first_pass(classifier: Classifier, split: Split, name: str) -> Tensor:
         raise
     except Exception as error:
         others = sorted({str(p.dtype) for p in classifier.network.parameters() if p.is_floating_point()} - {FLOAT32})
-        hint = f"its weights are {others[0]}: call .float() on it" if others else "give it the images it was made for"
+        suited = "; give it the images it was made for" if is_about_shapes(error) else ""
+        hint = f"; its weights are {others[0]}: call .float() on it" if others else suited
         raise ModelError(
             f"the model {name} fails on images of shape {split.input_shape} (C, H, W) from {split.name}: "
-            f"{told(error)}; {hint}."
+            f"{told(error)}{hint}."
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
         got = f"{logits.dtype} of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__

@@ -7,13 +7,13 @@ import importlib
 import inspect
 import re
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from pytest_robust.errors import RobustError
+from pytest_robust.store.blame import told
 
 _NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -81,11 +81,3 @@ def _attribute(text: str, what: str, root: Path, error: type[RobustError]) -> An
             raise error(f"the {what} {text!r}: {name!r} has no {part!r}; {hint}")
         found = getattr(found, part)
     return found
-
-
-def told(failure: BaseException) -> str:
-    """An error of somebody else's code in a few words: its type, its first line, and where it was raised."""
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
-    frames = traceback.extract_tb(failure.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(failure).__name__}{': ' + lines[0].rstrip('.') if lines else ''}{where}"

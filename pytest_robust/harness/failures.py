@@ -32,8 +32,13 @@ def mend(
         report.outcome = "skipped"
         report.longrepr = (*_location(item), f"Skipped: {excinfo.value}")
         report.robust_missing = str(excinfo.value)  # type: ignore[attr-defined]  # the summary says it once
-    elif not item.config.getoption("fulltrace"):
+    elif not wants_traceback(item.config):
         report.longrepr = _message(item, excinfo)
+
+
+def wants_traceback(config: pytest.Config) -> bool:
+    """Whether the user asks for more than a sentence: where in this package or in torch an error comes from."""
+    return bool(config.getoption("fulltrace")) or config.getoption("tbstyle") in ("long", "native")
 
 
 def _location(item: pytest.Item) -> tuple[str, int]:

@@ -7,11 +7,12 @@ import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from pytest_robust.errors import RobustError
+from pytest_robust.harness.failures import wants_traceback
 from pytest_robust.harness.pictures import picture_of
 from pytest_robust.harness.records import record_diagnosis, record_requirement
 from pytest_robust.harness.session import RobustSession, session_of
@@ -97,6 +98,12 @@ class GateItem(pytest.Item):
             words.append(f"--robust-baseline={shlex.quote(os.path.relpath(options.baseline, here))}")
         return " ".join(words)
 
+    def give_up(self, error: RobustError) -> NoReturn:
+        """Fail where nothing can be judged: by the error's sentence, with the whole traceback for who asks for it."""
+        __tracebackhide__ = True
+        whole = wants_traceback(self.config)
+        raise RequirementFailed(str(error), pytrace=whole) from (error if whole else None)
+
     def end(self, outcome: str, sentence: str, explanation: str) -> None:
         """Pass, skip or fail."""
         __tracebackhide__ = True
@@ -131,7 +138,7 @@ class RequirementItem(GateItem):
                 "outcome": "fail",
             }
             record_requirement(self, {**unmeasured, "reason": str(error)}, None)
-            raise RequirementFailed(str(error), pytrace=False) from None  # it tells of its cause
+            self.give_up(error)
         from pytest_robust.gate.run import kept_by
 
         problem = ""
@@ -164,7 +171,7 @@ class DiagnoseItem(GateItem):
         try:
             diagnosis = self.parent.run.diagnosis
         except RobustError as error:
-            raise RequirementFailed(str(error), pytrace=False) from None  # it tells of its cause
+            self.give_up(error)
         if diagnosis is None:
             return
         flagged = "\n".join(f"  {check}" for check in diagnosis.flagged)

@@ -14,6 +14,7 @@ from pytest_robust.errors import FamilyError, ModelError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.resized import ResizedInput
 from pytest_robust.models.threads import suitable_threads
+from pytest_robust.store.blame import is_about_shapes, told
 
 #: Images that are in memory at one time: 37 MB at 3 × 224 × 224.
 CHUNK = 64
@@ -251,8 +252,7 @@ def _try(family: str, name: str, classifier: Classifier) -> None:
     except ModelError as error:
         raise FamilyError(f"{where} does not fit: {error}") from error
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        hint = f"; if it was made for another size, {_RESIZE}" if is_about_shapes(error) else ""
         raise FamilyError(
-            f"{where} fails on images of shape {classifier.input_shape} (C, H, W) ({reason}); if it was made for "
-            f"another size, {_RESIZE}."
+            f"{where} fails on images of shape {classifier.input_shape} (C, H, W): {told(error)}{hint}."
         ) from error

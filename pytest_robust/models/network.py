@@ -13,6 +13,7 @@ from pytest_robust.errors import ModelError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.registry import Registry
+from pytest_robust.store.blame import told
 
 
 def build_network(recipe: Recipe, architectures: Registry[Any]) -> nn.Module:
@@ -35,7 +36,7 @@ def make_network(recipe: Recipe, architectures: Registry[Any]) -> nn.Module:
     except Exception as error:
         raise ModelError(
             f"{_called(recipe)} cannot be built for {recipe.num_classes} classes and images of shape "
-            f"{recipe.input_shape} (C, H, W): {error!r}."
+            f"{recipe.input_shape} (C, H, W): {told(error)}."
         ) from error
     if not isinstance(network, nn.Module):
         raise ModelError(
@@ -51,7 +52,7 @@ def _check_output(network: nn.Module, recipe: Recipe) -> None:
             logits = network(torch.zeros(2, *recipe.input_shape))
     except Exception as error:
         raise ModelError(
-            f"{_called(recipe)} fails on images of shape {recipe.input_shape} (C, H, W): {error!r}."
+            f"{_called(recipe)} fails on images of shape {recipe.input_shape} (C, H, W): {told(error)}."
         ) from error
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     expected = (2, *recipe.output_shape)

@@ -12,6 +12,7 @@ from torch import Tensor
 from pytest_robust.data.split import Split
 from pytest_robust.errors import DefenseError, RobustError, SettingsError
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.store.blame import told
 from pytest_robust.threats.decision import Decision
 
 
@@ -86,10 +87,9 @@ class Defended:
         except (torch.OutOfMemoryError, RobustError):
             raise
         except Exception as error:  # torch's of images that the networks were not made for, or the defense's own
-            reason = str(error).splitlines()[0] if str(error) else "no more is said"
             raise DefenseError(
                 f"the defended model {self.name!r} failed on images of shape {tuple(batch.shape[1:])} (C, H, W): "
-                f"{type(error).__name__}: {reason}."
+                f"{told(error)}."
             ) from error
 
     def surface(self, threat_model: ThreatModel | str) -> Classifier:

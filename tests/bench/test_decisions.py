@@ -76,6 +76,8 @@ def test_what_a_defense_raises_gets_its_name(decide: Callable[[Tensor], Decision
     with pytest.raises(DefenseError, match=f"'broken' failed.*{sentence}") as raised:
         defended(decide).decide(torch.zeros(4, 1, 2, 2))
     assert raised.value.__cause__ is not None
+    line = decide.__code__.co_firstlineno + 1
+    assert f"test_decisions.py:{line})" in str(raised.value)
 
 
 def test_a_defense_that_works_in_place_leaves_the_images_alone() -> None:

@@ -64,7 +64,8 @@ def test_a_file_that_is_no_model(robust, images, tmp_path, name):
 
 def test_images_of_a_shape_that_the_model_does_not_take(robust, toy):
     with refused(
-        ModelError, r"the model Sequential fails on images of shape \(3, 8, 8\) \(C, H, W\) from images: .*\."
+        ModelError,
+        r"the model Sequential fails on images of shape \(3, 8, 8\) \(C, H, W\) from images: .*; give it the.*\.",
     ):
         robust.evaluate(toy.network.eval(), (torch.rand(5, 3, 8, 8), torch.zeros(5, dtype=torch.int64)))
     with refused(RobustError, r".*toy.*\(1, 9, 9\).*"):
@@ -180,9 +181,25 @@ def test_an_error_of_the_models_own_is_told_with_its_place(robust, images):
     def model(x):
         raise KeyError("layer")
 
-    with refused(ModelError, r".*model fails on images .*KeyError: 'layer' \(test_bad_release.py:\d+\).*") as caught:
+    with refused(ModelError, r".*model fails on images .*KeyError: 'layer' \(.*test_bad_release.py:\d+\).*") as caught:
         robust.evaluate(model, images)
     assert isinstance(caught.value.__cause__, KeyError)
+    assert "images it was made for" not in str(caught.value)
+
+
+class Lacking(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 3)
+
+    def forward(self, x):
+        return self.nothing(x)
+
+
+def test_an_error_that_torch_raises_for_the_model_is_told_with_the_models_line(robust, images):
+    line = Lacking.forward.__code__.co_firstlineno + 1
+    with refused(ModelError, rf".*no attribute 'nothing' \(.*test_bad_release.py:{line}\)\."):
+        robust.evaluate(Lacking().eval(), images)
 
 
 @pytest.mark.parametrize("model", [None, 3, nn.Linear, {"a": 1}, "no module and no file"])
@@ -212,7 +229,7 @@ def release(tmp_path, monkeypatch):
 
 def test_a_factory_that_raises(robust, images, release):
     name = release("def model():\n    raise FileNotFoundError('weights.bin is not here.\\nat all')\n")
-    told = r"FileNotFoundError: weights.bin is not here \(bad_release_\w+.py:2\)"
+    told = r"FileNotFoundError: weights.bin is not here. at all \(\S*bad_release_\w+.py:2\)"
     with refused(ModelError, rf"the model factory '{name}:model' raised {told}: mend the factory\.") as caught:
         robust.evaluate(f"{name}:model", images)
     assert isinstance(caught.value.__cause__, FileNotFoundError)
@@ -354,7 +371,7 @@ def test_a_data_set_that_raises(robust, toy):
         def __getitem__(self, i):
             raise OSError("the disk is gone")
 
-    with refused(DataError, r"reading Broken\[0\] raised OSError: the disk is gone \(test_bad_release.py:\d+\)\."):
+    with refused(DataError, r"reading Broken\[0\] raised OSError: the disk is gone \(.*test_bad_release.py:\d+\)\."):
         robust.evaluate(toy, Broken())
 
 

@@ -39,9 +39,10 @@ def test_a_mistake_is_its_sentence_and_the_tests_own_line(library, suite, xdist_
     assert "lib.py" not in result.stdout.str()
 
 
-def test_the_whole_traceback_is_there_for_who_asks(library, suite):
-    result = suite("import lib\n\ndef test():\n    lib.inside_a_library()\n", "--full-trace")
-    result.stdout.fnmatch_lines(["*KeyError: 'deep'", "*lib.py:*AttackError"])
+@pytest.mark.parametrize("option", ["--full-trace", "--tb=long", "--tb=native"])
+def test_the_whole_traceback_is_there_for_who_asks(library, suite, option):
+    result = suite("import lib\n\ndef test():\n    lib.inside_a_library()\n", option)
+    result.stdout.fnmatch_lines(["*KeyError: 'deep'", "*lib.py*", "*AttackError*"])
 
 
 def test_a_mistake_in_a_fixture_is_its_sentence(suite):

@@ -228,3 +228,13 @@ def test_a_mistake_is_one_sentence_and_no_traceback(pytester, gate, mistake):
     assert outcomes.get("errors", 0) + outcomes.get("failed", 0) >= 1
     assert "passed" not in outcomes
     assert "skipped" not in outcomes
+
+
+@pytest.mark.parametrize(("options", "whole"), [((), False), (("--tb=long",), True), (("--tb=native",), True)])
+def test_a_bug_of_the_model_has_its_line_and_its_traceback_for_who_asks(gate, options, whole):
+    broken = RELEASE.replace("def data", "    return network.nothing\n\ndef data").replace("    return network\n", "")
+    result = gate("\n[[require]]\nat_least = 0.9\n", *options, release=broken)
+    result.assert_outcomes(failed=1)
+    line = broken[: broken.index("network.nothing")].count("\n") + 1
+    result.stdout.fnmatch_lines([f"*AttributeError: 'Sequential' object has no attribute 'nothing' (*:{line}): mend*"])
+    assert ("return network.nothing" in result.stdout.str()) is whole
