@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_robust.attacks.attack import Attack as Attack
     from pytest_robust.bench.bench import Bench as Bench
     from pytest_robust.bench.defense import Defense as Defense
+    from pytest_robust.bench.settings import Settings as Settings
     from pytest_robust.claims.claim import Claim as Claim
     from pytest_robust.data.dataset import Dataset as Dataset
     from pytest_robust.data.image_folder import ImageFolder as ImageFolder
@@ -70,6 +71,7 @@ _HOME = {
     "Robust": "pytest_robust.gate.robust",
     "RobustError": "pytest_robust.errors",
     "RobustnessRanking": "pytest_robust.studies.ranking",
+    "Settings": "pytest_robust.bench.settings",
     "Split": "pytest_robust.data.split",
     "ThreatModel": "pytest_robust.threats.defended",
     "Verdict": "pytest_robust.evaluation.verdict",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -13,9 +13,11 @@ from torch import Tensor
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import HOUSEKEEPING, Attack
 from pytest_robust.data.split import Split
+from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.evaluation.rate import CONFIDENCE, Rate
 from pytest_robust.evaluation.verdict import Judgement, Verdict, at_least, at_most
+from pytest_robust.gate.toml_values import share
 from pytest_robust.gate.worst import WorstImages, worst_first, worst_images
 
 #: Characters of a value that pytest shows in full where an assertion fails.
@@ -153,12 +155,20 @@ class Result:
         return not self.checks
 
     def at_least(self, threshold: float) -> Judgement:
-        """Whether the accuracy is at least `threshold`, judged on its interval; unreliable where a check was raised."""
-        return self._judged(at_least(self._rate(self._correct), threshold))
+        """Whether the accuracy is at least `threshold`, judged on its interval; unreliable where a check was raised.
+
+        Raises:
+            SettingsError: the threshold is no share in [0, 1].
+        """
+        return self._judged(at_least(self._rate(self._correct), _share("at_least", threshold)))
 
     def at_most(self, threshold: float) -> Judgement:
-        """Whether the accuracy is at most `threshold`, judged on its interval; unreliable where a check was raised."""
-        return self._judged(at_most(self._rate(self._correct), threshold))
+        """Whether the accuracy is at most `threshold`, judged on its interval; unreliable where a check was raised.
+
+        Raises:
+            SettingsError: the threshold is no share in [0, 1].
+        """
+        return self._judged(at_most(self._rate(self._correct), _share("at_most", threshold)))
 
     def worst(self, count: int = 10) -> list[int]:
         """Indices, in the user's data, of the images that the model is worst at, the worst first.
@@ -262,6 +272,15 @@ class Result:
         if not self.found or judgement.verdict is not Verdict.HOLDS:
             return judgement
         return Judgement(Verdict.UNRELIABLE, "; ".join(self.found))
+
+
+def _share(method: str, threshold: Any) -> float:
+    """A threshold as robust.toml would take it; every one outside [0, 1] would decide before anything was measured."""
+    try:
+        number = isinstance(threshold, SupportsFloat) and not isinstance(threshold, bool)  # NumPy's and torch's as well
+        return share(float(threshold) if number else threshold)
+    except ValueError as error:
+        raise SettingsError(f"result.{method}({threshold!r}): {error}.") from None
 
 
 def _in_full(attack: Attack) -> str:

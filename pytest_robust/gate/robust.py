@@ -140,7 +140,7 @@ class Robust:
         settings = {"seed": self.bench.settings.seed, "device": str(defended.device)}
         changed = {"mean": (mean, 0.0), "std": (std, 1.0), "confidence": (confidence, CONFIDENCE)}
         extra = {name: value for name, (value, usual) in changed.items() if not _is(value, usual)}
-        line = reproducing(model, data, chosen, settings, extra)
+        line = reproducing(model, data, self.root, chosen, settings, extra)
         normalised = bool(extra.keys() & {"mean", "std"})
         found = _checks(measured, normalised=normalised)
         return replace(measured, reproduce=line, found=found, confidence=confidence)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from pytest_robust.errors import TrainModeWarning, UnreliableEvaluationWarning
+from pytest_robust.errors import SettingsError, TrainModeWarning, UnreliableEvaluationWarning
 from pytest_robust.evaluation.verdict import Verdict
 from pytest_robust.threats.defended import network_alone
 
@@ -183,3 +186,26 @@ def test_a_reliable_result_is_judged_on_its_interval(robust, toy, images):
     assert result.at_least(result.accuracy.upper + 0.01).verdict is Verdict.FAILS
     assert result.at_most(result.accuracy.upper + 0.01).verdict is Verdict.HOLDS
     assert result.at_least(result.accuracy.value).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("threshold", "said"),
+    [
+        (45, r"\(45\): it must be a share in \[0, 1\]: write 0.45 for 45 %\."),
+        (-3, r"\(-3\): it must be a share in \[0, 1\]\."),
+        ("0.45", r"\('0.45'\): it must be a number\."),
+        (math.nan, r"\(nan\): it must be a number\."),
+        (None, r"\(None\): it must be a number\."),
+        (True, r"\(True\): it must be a number\."),
+    ],
+)
+@pytest.mark.parametrize("method", ["at_least", "at_most"])
+def test_a_threshold_that_is_no_share_judges_nothing(robust, toy, images, method, threshold, said):
+    with pytest.raises(SettingsError, match=rf"^result\.{method}{said}$"):
+        getattr(robust.evaluate(toy, images), method)(threshold)
+
+
+def test_any_number_can_be_a_threshold(robust, toy, images):
+    result = robust.evaluate(toy, images)
+    for threshold in (np.float32(0.5), torch.tensor(0.5), Fraction(1, 2)):
+        assert result.at_least(threshold) == result.at_least(0.5)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import torch
 
-from pytest_robust import Bench, Robust
-from pytest_robust.bench.settings import Settings
+from pytest_robust import Bench, Robust, Settings
 from pytest_robust.gate.result import SHOWN
 
 BUDGET = 16 / 255
@@ -57,14 +57,49 @@ def test_the_explanation_holds_all_that_a_failed_build_needs(robust, toy, images
     assert str(result) == text
 
 
-def test_the_line_to_reproduce_does(robust, toy, images, tmp_path):
-    result = robust.evaluate(toy, images, "pgd", eps="16/255", steps=10, confidence=0.9)
-    assert "eps=16/255" in result.reproduce
-    line = result.reproduce.replace("device='cpu'", f"device='cpu', cache={str(tmp_path / 'other')!r}")
-    names = {"Robust": Robust, "Bench": Bench, "Settings": Settings, "model": toy, "data": images}
-    again = eval(line, names)
-    assert torch.equal(again.adversarial.x, result.adversarial.x)
+def pasted(line, monkeypatch, tmp_path, **names):
+    """What an interpreter shows that has no cache of it."""
+    shown = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    monkeypatch.setattr(sys, "displayhook", shown.append)
+    exec(compile(line, "pasted", "single"), names)
+    return shown[-1]
+
+
+@pytest.mark.parametrize(
+    ("attack", "given", "written"),
+    [
+        ("pgd", {"eps": "16/255", "steps": 10}, "norm='linf', eps=16/255, "),
+        ("pgd", {"eps": 0.2, "steps": 3, "mean": torch.tensor([0.5])}, "mean=[0.5]"),
+        ("pgd", {"eps": 0.2, "steps": 3}, "eps=0.2, "),
+        ("pgd", {"eps": 0.5, "steps": 3, "norm": 2}, "norm='l2', eps=0.5, "),
+        ("square", {"eps": "16/255", "steps": 5}, "p_init=0.8"),
+        ("pgd", {"eps": 0.1, "steps": 3, "target": "most_likely"}, "target='most_likely'"),
+        (None, {}, "evaluate(model, data, confidence=0.9)"),
+    ],
+)
+def test_the_line_to_reproduce_does(robust, toy, images, tmp_path, monkeypatch, attack, given, written):
+    model = toy.network.eval()
+    result = robust.evaluate(model, images, attack, confidence=0.9, **given)
+    assert written in result.reproduce
+    again = pasted(result.reproduce, monkeypatch, tmp_path, model=model, data=images)
+    assert again is not result
     assert str(again.accuracy) == str(result.accuracy)
+    assert torch.equal(again.margins, result.margins)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.jit's own, and that five images prove nothing
+def test_the_line_to_reproduce_finds_what_was_named_from_another_folder(tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    project.mkdir()
+    torch.manual_seed(0)
+    torch.jit.script(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).eval()).save(project / "m.pt")
+    bench = Bench(Settings(cache=tmp_path / "cache", device="cpu"))
+    data = torch.rand(5, 1, 8, 8), torch.zeros(5, dtype=torch.int64)
+    monkeypatch.chdir(tmp_path)
+    result = Robust(bench, root=project).evaluate("m.pt", data)
+    assert "root='project'" in result.reproduce
+    assert torch.equal(pasted(result.reproduce, monkeypatch, tmp_path, data=data).margins, result.margins)
 
 
 @pytest.mark.parametrize("attack", [None, "pgd", "cw_l2", "smallest_budget"])
