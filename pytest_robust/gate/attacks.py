@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from pytest_robust.attacks.attack import HOUSEKEEPING, NORMS, WHOLE, Attack, Norm
@@ -36,7 +36,7 @@ def attack_of(
         attack: a registered name or an `Attack`.
         eps: the budget, a number or text such as ``"8/255"``; None is the registered one.
         norm: "linf", "l2", "l1" or "l0" (or inf, 2, 1); None is the registered one.
-        params: further parameters, by ART's names or as steps, restarts and step_size.
+        params: further parameters, by ART's names or as steps, restarts and step_size; a step size may be text as well.
 
     Raises:
         UnknownNameError: nobody registered the name; the message holds the nearest one.
@@ -48,6 +48,9 @@ def attack_of(
     for name, value in params.items():
         _check_number(chosen, name, value)
     given = {_art_name(chosen, name): value for name, value in params.items()}
+    if isinstance(given.get("eps_step"), str):
+        word = "step_size" if "step_size" in params else "eps_step"
+        given["eps_step"] = number(given["eps_step"], f"the attack {chosen.name!r}: {word}")
     if eps is not None:
         given["eps"] = number(eps, f"the attack {chosen.name!r}: eps")
     if norm is not None:
@@ -68,6 +71,15 @@ def parameters_of(registry: Registry[Any], name: str) -> frozenset[str]:
     attack: Attack = registry.get(name)
     words = {word for word, meant in WORDS.items() if any(each in attack.params for each in meant)}
     return frozenset({*attack.params, *words, "target"} - HOUSEKEEPING)
+
+
+def check_parameter(registry: Registry[Any], name: str, key: str, value: Any) -> None:
+    """Raise SettingsError for a value that a parameter of a registered attack cannot have, whatever the others are.
+
+    Raises:
+        UnknownNameError: nobody registered the attack.
+    """
+    attack_of(registry, name, None, None, {key: value})
 
 
 def check_can_attack(attack: Attack, surface: Classifier) -> None:
@@ -120,20 +132,25 @@ def _art_name(attack: Attack, name: str) -> str:
 
 
 def _check_number(attack: Attack, name: str, value: Any) -> None:
-    """Raise SettingsError for restarts that attack nothing, and for no number where there was one.
+    """Raise SettingsError for no number where there was one, and for counts of nothing, in the user's own word.
 
-    `Attack.check` judges the counts and sizes that all attacks have.
+    What is a parameter but for its name, `Attack.check` judges.
     """
     art, where = _art_name(attack, name), f"the attack {attack.name!r}: {name}={value!r}"
     usual = attack.params.get(art)
-    numeric = isinstance(usual, Real) and not isinstance(usual, bool) and art not in ("norm", "eps", "eps_step", *WHOLE)
-    if (numeric or name == "restarts") and (not isinstance(value, Real) or isinstance(value, bool)):
-        raise SettingsError(
-            f"{where} is no number: write {1 if name == 'restarts' else usual}, without quotes or brackets."
-        )
+    if value is None and usual is None:
+        return
+    numeric = isinstance(usual, Real) and not isinstance(usual, bool) and art not in ("norm", "eps")
+    if art == "eps_step" and isinstance(value, str):  # a fraction, perhaps
+        numeric = False
+    if (numeric or name == "restarts" or art in WHOLE) and (not isinstance(value, Real) or isinstance(value, bool)):
+        example = 1 if name == "restarts" or usual is None else usual
+        raise SettingsError(f"{where} is no number: write {example}, without quotes or brackets.")
     if name == "restarts" and value < 1:
         also = f", or {art}=0 to start from the image itself" if "init" in art else ""
         raise SettingsError(f"{where} would attack nothing: write 1 or more{also}.")
+    if art in WHOLE and not (isinstance(value, Integral) and int(value) >= WHOLE[art]):
+        raise SettingsError(f"{where} must be a whole number from {WHOLE[art]}.")
 
 
 def _norm(attack: Attack, norm: Any, given: Mapping[str, Any]) -> dict[str, Any]:

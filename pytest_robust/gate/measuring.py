@@ -14,7 +14,7 @@ from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.evaluating import checks as evidence_checks
 from pytest_robust.data.split import Split
-from pytest_robust.errors import GateError, RobustError, UnreliableEvaluationWarning
+from pytest_robust.errors import GateError, UnreliableEvaluationWarning
 from pytest_robust.evaluation.auroc import Auroc
 from pytest_robust.evaluation.detectors import Detection
 from pytest_robust.evaluation.evaluation import Evaluation
@@ -22,6 +22,7 @@ from pytest_robust.evaluation.rate import Rate
 from pytest_robust.evaluation.sequential import SequentialTest
 from pytest_robust.evaluation.verdict import Interval, at_least, at_most
 from pytest_robust.gate.attacks import attack_of
+from pytest_robust.gate.placing import placed
 from pytest_robust.gate.requirements import Gate, Requirement
 from pytest_robust.gate.result import Result
 from pytest_robust.gate.robust import Robust
@@ -96,6 +97,10 @@ class Measurer:
             GateError: the model cannot give the metric.
             RobustError: the model, the data or the attack cannot be used.
         """
+        with placed(self.gate, requirement.line):
+            return self._measure(requirement, all_images=all_images)
+
+    def _measure(self, requirement: Requirement, *, all_images: bool) -> Measurement:
         self._check_attack(requirement)
         self._check_gives(requirement)
         possible = requirement.comparison in RULES and requirement.metric in COUNTED and requirement.attack is not None
@@ -151,14 +156,11 @@ class Measurer:
             )
 
     def _check_attack(self, requirement: Requirement) -> None:
-        """Raise GateError for what the attack does not take, before the model and the data are loaded for it."""
+        """Raise SettingsError for what the attack does not take, before the model and the data are loaded for it."""
         if requirement.attack is None:
             return
         registry = self.robust.bench.registries.attacks
-        try:
-            attack_of(registry, requirement.attack, requirement.eps, requirement.norm, requirement.parameters)
-        except RobustError as error:
-            raise GateError(f"{self.gate.path}:{requirement.line}: {error}") from None
+        attack_of(registry, requirement.attack, requirement.eps, requirement.norm, requirement.parameters)
 
     def _check_gives(self, requirement: Requirement) -> None:
         if requirement.metric == "rejection" and not isinstance(self.robust.load(self.gate.model), Defended):

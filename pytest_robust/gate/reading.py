@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -42,10 +43,12 @@ class Attacks(NamedTuple):
         check: raises RobustError for a name that nobody registered.
         parameters: the names of the parameters that an attack takes; asked only for an attack whose requirement has
             keys besides the gate's own, because it may have to import the attack.
+        check_parameter: raises RobustError for a value that an attack's parameter cannot have: attack, key, value.
     """
 
     check: Callable[[str], None]
     parameters: Callable[[str], Collection[str]]
+    check_parameter: Callable[[str, str, Any], None]
 
 
 _GATE: Mapping[str, Callable[[Any], Any]] = {
@@ -113,10 +116,11 @@ def parse_gate(content: str, where: str, attacks: Attacks) -> Gate:
     for key in ("model", "data"):
         if key not in gate:
             file.refuse(("gate",), f'[gate] lacks {key}: write {key} = "module:factory" or the path of a file.')
+    lines = {key: file.lines.of(("gate", key)) for key in gate}
     sequential = gate.pop("sequential", False)
     requirements = tuple(_requirements(data, file, sequential, attacks))
     diagnose = _diagnose(data, file, attacks, requirements) if "diagnose" in data else None
-    return Gate(**gate, requirements=requirements, diagnose=diagnose, path=where)
+    return Gate(**gate, requirements=requirements, diagnose=diagnose, path=where, lines=lines)
 
 
 class _File:
@@ -133,6 +137,14 @@ class _File:
     def refuse(self, path: tuple[str | int, ...], problem: str) -> None:
         """Raise GateError for what stands at `path`."""
         raise GateError(f"{self.where}:{self.lines.of(path)}: {problem}")
+
+    @contextmanager
+    def placed(self, path: tuple[str | int, ...]) -> Iterator[None]:
+        """Refuse what stands at `path` where this raises RobustError."""
+        try:
+            yield
+        except RobustError as error:
+            raise GateError(f"{self.where}:{self.lines.of(path)}: {error}") from None
 
     def refuse_unknown(
         self, table: Mapping[str, Any], path: tuple[str | int, ...], known: Collection[str], place: str
@@ -211,15 +223,19 @@ def _extra_keys(
     if not isinstance(attack, str):
         return ()
     _check_attack(attack, (*path, "attack"), file, attacks)
-    return () if table.keys() <= own.keys() else set(attacks.parameters(attack)) - own.keys()
+    if table.keys() <= own.keys():
+        return ()
+    extra = set(attacks.parameters(attack)) - own.keys()
+    for key in table.keys() & extra:
+        with file.placed((*path, key)):
+            attacks.check_parameter(attack, key, table[key])
+    return extra
 
 
 def _check_attack(attack: str, path: tuple[str | int, ...], file: _File, attacks: Attacks) -> None:
     """Refuse an attack that nobody registered."""
-    try:
+    with file.placed(path):
         attacks.check(attack)
-    except RobustError as error:
-        file.refuse(path, str(error))
 
 
 def _check_fits_together(requirement: Requirement, path: tuple[str, int], file: _File) -> None:

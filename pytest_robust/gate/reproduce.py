@@ -7,7 +7,6 @@ from typing import Any
 
 from pytest_robust.attacks.attack import HOUSEKEEPING, Attack
 
-
 #: What the line stands on.
 IMPORTS = "from pytest_robust import Bench, Robust, Settings"
 #: Parameters that are measured in units of pixels, which people write in grey levels.

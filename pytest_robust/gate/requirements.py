@@ -128,6 +128,7 @@ class Gate:
         unreliable: what becomes of one that passes while a check on the evaluation itself is raised.
         diagnose: None does not check.
         path: of the file, for messages.
+        lines: of the keys of ``[gate]`` in it, likewise; empty for a gate that stands in no file.
     """
 
     model: str
@@ -140,3 +141,7 @@ class Gate:
     unreliable: Outcome = "fail"
     diagnose: Diagnose | None = None
     path: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", MappingProxyType(dict(self.lines)))

@@ -13,6 +13,7 @@ from pytest_robust.gate.baseline_file import Baseline, Entry, packed
 from pytest_robust.gate.comparing import Change, change_from
 from pytest_robust.gate.judging import Judged, judgement_of, reliable, settings_of
 from pytest_robust.gate.measuring import Measurement, Measurer
+from pytest_robust.gate.placing import placed
 from pytest_robust.gate.requirements import Gate, Requirement
 from pytest_robust.gate.robust import Robust
 from pytest_robust.threats.defended import Defended
@@ -74,7 +75,7 @@ class GateRun:
             return None
         given = {"mean": gate.mean, "std": gate.std, "images": table.images, "training": table.training}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        with warnings.catch_warnings():
+        with placed(gate, table.line), warnings.catch_warnings():
             warnings.simplefilter("ignore", UnreliableEvaluationWarning)  # what is wrong, the checks say
             return self.robust.diagnose(
                 gate.model, gate.data, table.attack, table.eps, table.norm, **options, **table.parameters

@@ -54,9 +54,14 @@ class GateFile(pytest.File):
 
             return parameters_of(registry, name)
 
+        def check_value(name: str, key: str, value: Any) -> None:
+            from pytest_robust.gate.attacks import check_parameter
+
+            check_parameter(registry, name, key, value)
+
         where = os.path.relpath(self.path, self.config.rootpath).replace(os.sep, "/")
         try:
-            return read_gate(self.path, where, Attacks(registry.check, parameters))
+            return read_gate(self.path, where, Attacks(registry.check, parameters, check_value))
         except RobustError as error:
             raise self.CollectError(str(error)) from None
 

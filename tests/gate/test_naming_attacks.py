@@ -86,22 +86,29 @@ def test_a_norm_that_an_attack_does_not_have_is_refused():
 @pytest.mark.parametrize(
     ("name", "params", "said"),
     [
-        ("pgd", {"batch_size": 0}, "'pgd' has batch_size=0; it is a whole number from 1."),
+        ("pgd", {"batch_size": 0}, "'pgd': batch_size=0 must be a whole number from 1."),
         ("square", {"restarts": 0}, "'square': restarts=0 would attack nothing: write 1 or more."),
         ("pgd", {"restarts": 0}, "restarts=0 would attack nothing: write 1 or more, or num_random_init=0 to start"),
-        ("pgd", {"steps": -1}, "max_iter=-1; it is a whole number"),
-        ("pgd", {"seed": "x"}, "seed='x'; write a number"),
-        ("pgd", {"seed": -1}, "seed=-1; it is a whole number"),
-        ("pgd", {"steps": [1, 2]}, "max_iter=[1, 2]; write a number"),
+        ("pgd", {"steps": -1}, "'pgd': steps=-1 must be a whole number from 1."),
+        ("pgd", {"seed": "x"}, "seed='x' is no number: write 1, without"),
+        ("pgd", {"seed": -1}, "seed=-1 must be a whole number from 0."),
+        ("pgd", {"steps": [1, 2]}, "steps=[1, 2] is no number: write 40, without quotes or brackets."),
         ("pgd", {"restarts": [2]}, "restarts=[2] is no number: write 1, without quotes or brackets."),
         ("square", {"p_init": "3"}, "p_init='3' is no number"),
-        ("pgd", {"step_size": "0.1"}, "eps_step='0.1'; write a number"),
+        ("pgd", {"step_size": "small"}, "'pgd': step_size='small' is no number: write 0.03 or '8/255'."),
+        ("pgd", {"step_size": [0.1]}, "step_size=[0.1] is no number: write 0.01, without quotes or brackets."),
+        ("pgd", {"steps": 2.5}, "steps=2.5 must be a whole number from 1."),
+        ("pgd", {"steps": None}, "steps=None is no number: write 40"),
     ],
 )
 def test_counts_of_nothing_and_what_is_no_number_are_refused(name, params, said):
     with pytest.raises(SettingsError) as raised:
         made(name, **params)
     assert said in str(raised.value)
+
+
+def test_a_step_size_is_a_number_or_a_fraction_as_a_budget_is():
+    assert made("pgd", step_size="2/255").params["eps_step"] == made("pgd", step_size=2 / 255).params["eps_step"]
 
 
 def test_attacks_may_still_start_from_the_image_itself():

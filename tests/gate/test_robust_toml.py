@@ -9,14 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_robust.errors import GateError, UnknownNameError
+from pytest_robust.errors import GateError, SettingsError, UnknownNameError
 from pytest_robust.gate.reading import Attacks, parse_gate, read_gate
 from pytest_robust.gate.requirements import Diagnose, Requirement
 from pytest_robust.gate.toml_lines import Lines
 
 GATE = '[gate]\nmodel = "m:model"\ndata = "m:data"\n'
 PARAMETERS = {"pgd": ("norm", "eps", "max_iter", "steps"), "square": ("eps", "max_iter")}
-ATTACKS = Attacks(lambda _: None, PARAMETERS.__getitem__)
+
+
+def check_parameter(name, key, value):
+    if not isinstance(value, int):
+        raise SettingsError(f"the attack {name!r}: {key}={value!r} is no number.")
+
+
+ATTACKS = Attacks(lambda _: None, PARAMETERS.__getitem__, check_parameter)
 
 
 def parsed(text, gate=GATE):
@@ -102,6 +109,12 @@ MISTAKES = {
         'attack = "pgd"\nat_least = 0.4\nstep = 40', 7, 'unknown key "step" in [[require]]; did you mean "steps"?',
     ),
     "a parameter of another attack": ('attack = "square"\nat_least = 0.4\nsteps = 9', 7, 'unknown key "steps"'),
+    "a parameter that is no number": (
+        'attack = "pgd"\nat_least = 0.4\nsteps = "many"', 7, "the attack 'pgd': steps='many' is no number.",
+    ),
+    "diagnose with a parameter that is no number": (
+        'at_least = 0.4\n[diagnose]\nattack = "pgd"\nsteps = []', 8, "the attack 'pgd': steps=[] is no number.",
+    ),
     "a parameter and no attack": ("at_least = 0.4\nsteps = 9", 6, 'unknown key "steps"'),
     "a metric that nobody knows": (
         'metric = "acuracy"\nat_least = 0.4', 5, 'metric = "acuracy" in [[require]]: it must be one of accuracy,',
@@ -181,7 +194,7 @@ def test_an_attack_that_nobody_knows_is_told_by_its_line():
     def check(name):
         raise UnknownNameError(f"unknown attack {name!r}; did you mean 'pgd'?")
 
-    attacks = Attacks(check, dict)
+    attacks = Attacks(check, dict, check_parameter)
     with pytest.raises(GateError, match=r"^robust.toml:6: unknown attack 'pdg'; did you mean 'pgd'\?$"):
         parse_gate(f'{GATE}[[require]]\nat_least = 0.5\nattack = "pdg"\nsteps = 4', "robust.toml", attacks)
 

@@ -120,7 +120,7 @@ def test_a_failed_requirement_says_all_that_one_needs_and_shows_no_traceback(gat
             "  seed: 0, device: cpu",
             "  worst images: *, *, *, *, *, *, *, *, *, *",
             "  to reproduce: pytest 'robust.toml::pgd eps=32/255 steps=5 accuracy >= 0.9'",
-            "  in Python: Robust(*'release:model', 'release:data', attack='pgd'*",
+            "  in Python: from pytest_robust import *Robust(*'release:model', 'release:data', attack='pgd'*",
         ]
     )
     assert "Traceback" not in out
@@ -190,19 +190,27 @@ MISTAKES = {
         GATE, '[[require]]\nattack = "fgsm"\nmax_iters = 8\nat_least = 0.5', RELEASE,
         'robust.toml:6: unknown key "max_iters"',
     ),
+    "a parameter that is no number": (
+        GATE, '[[require]]\nattack = "pgd"\nsteps = "many"\nat_least = 0.5', RELEASE,
+        "robust.toml:6: the attack 'pgd': steps='many' is no number: write 40, without quotes or brackets.",
+    ),
     "a missing file": (
-        GATE.replace("release:model", "model.pt"), REQUIREMENTS, RELEASE, "model.pt",
+        GATE.replace("release:model", "model.pt"), REQUIREMENTS, RELEASE, "robust.toml:2: the model file",
     ),
     "a factory that raises": (
         GATE, REQUIREMENTS, RELEASE.replace("def model():", "def model():\n    raise KeyError('layer3')"),
-        "the model factory 'release:model' raised KeyError: 'layer3' (release.py:9): mend the factory.",
+        "robust.toml:2: the model factory 'release:model' raised KeyError: 'layer3' (release.py:9): mend the factory.",
     ),
     "data that raise": (
         GATE, REQUIREMENTS, RELEASE.replace("def data():", "def data():\n    raise FileNotFoundError('test.npz')"),
-        "the data factory 'release:data' raised FileNotFoundError: test.npz (release.py:",
+        "robust.toml:3: the data factory 'release:data' raised FileNotFoundError: test.npz (release.py:",
     ),
     "missing data": (
-        GATE.replace("release:data", "images"), REQUIREMENTS, RELEASE, "there is no folder of images",
+        GATE.replace("release:data", "images"), REQUIREMENTS, RELEASE, "robust.toml:3: there is no folder of images",
+    ),
+    "a norm that the attack does not have": (
+        GATE, '[[require]]\nattack = "deepfool"\nnorm = "linf"\nat_least = 0.5', RELEASE,
+        "robust.toml:4: the attack 'deepfool' works in l2, not in linf",
     ),
     "a metric that the model cannot give": (
         GATE, '[[require]]\nmetric = "rejection"\nat_least = 0.5', RELEASE,

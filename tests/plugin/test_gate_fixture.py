@@ -64,7 +64,8 @@ EXPLAINED = [
     "  attack: pgd(norm='inf', eps=0.0627*, eps_step=0.00627*, max_iter=40, num_random_init=1)",
     "  seed: 3, device: cpu",
     "  worst images: *, *, *, *, *, *, *, *, *, *",
-    "  to reproduce: from pytest_robust import Bench, Robust, Settings; Robust(Bench(Settings(seed=3, device='cpu'))).evaluate(model, data, attack='pgd', *eps=16/255, *)",
+    "  to reproduce: from pytest_robust import Bench, Robust, Settings; Robust(Bench(Settings(seed=3, device='cpu')))"
+    ".evaluate(model, data, attack='pgd', norm='linf', eps=16/255, *)",
     "  in pytest: pytest test_release.py::test_release --robust-seed=3 --robust-device=cpu",
 ]
 
