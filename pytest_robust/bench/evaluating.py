@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +14,7 @@ from pytest_robust.errors import UnreliableEvaluationWarning
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact, ArtifactStore
+from pytest_robust.store.blame import warn_user
 from pytest_robust.store.code import code_fingerprint
 from pytest_robust.store.fingerprint import fingerprint
 from pytest_robust.threats.decision import Decision
@@ -63,7 +63,7 @@ class Evaluator:
                 attack = evaluation.settings.get("title", "an attack")
                 where = f"on {images.name}" if isinstance(images, Split) else f"under {attack}"
                 text = f"{defended.name} {where} is no evidence: {'; '.join(evaluation.checks)}."
-                warnings.warn(UnreliableEvaluationWarning(text), stacklevel=3)
+                warn_user(UnreliableEvaluationWarning(text))
         return self._known[key]
 
     def _evaluate(self, defended: Defended, images: AdversarialSet | Split, key: str) -> Evaluation:

@@ -14,7 +14,7 @@ from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.evaluating import checks as evidence_checks
 from pytest_robust.data.split import Split
-from pytest_robust.errors import GateError, UnreliableEvaluationWarning
+from pytest_robust.errors import GateError, TrainModeWarning, UnreliableEvaluationWarning
 from pytest_robust.evaluation.auroc import Auroc
 from pytest_robust.evaluation.detectors import Detection
 from pytest_robust.evaluation.evaluation import Evaluation
@@ -25,7 +25,7 @@ from pytest_robust.gate.attacks import attack_of
 from pytest_robust.gate.placing import placed
 from pytest_robust.gate.requirements import Gate, Requirement
 from pytest_robust.gate.result import Result
-from pytest_robust.gate.robust import Robust
+from pytest_robust.gate.robust import Robust, in_train_mode, train_mode_warning
 from pytest_robust.gate.worst import WorstImages, worst_first, worst_images
 from pytest_robust.threats.defended import Defended
 
@@ -98,7 +98,11 @@ class Measurer:
             RobustError: the model, the data or the attack cannot be used.
         """
         with placed(self.gate, requirement.line):
-            return self._measure(requirement, all_images=all_images)
+            measured = self._measure(requirement, all_images=all_images)
+        if in_train_mode(self.robust.load(self.gate.model)):
+            line = self.gate.lines.get("model", 1)
+            warnings.warn_explicit(train_mode_warning(self.gate.model), TrainModeWarning, self.gate.path, line)
+        return measured
 
     def _measure(self, requirement: Requirement, *, all_images: bool) -> Measurement:
         self._check_attack(requirement)
@@ -144,6 +148,7 @@ class Measurer:
         with warnings.catch_warnings():
             # The verdict says it, and fails the build.
             warnings.simplefilter("ignore", UnreliableEvaluationWarning)
+            warnings.simplefilter("ignore", TrainModeWarning)  # of the line that names the model, below
             return self.robust.evaluate(
                 self.gate.model,
                 data,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +32,7 @@ from pytest_robust.gate.result import Figures, Result, nobody
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.store.artifacts import Artifact
+from pytest_robust.store.blame import warn_user
 from pytest_robust.store.fingerprint import fingerprint
 from pytest_robust.threats.defended import Defended, ThreatModel, network_alone
 
@@ -133,7 +133,7 @@ class Robust:
             raise SettingsError(f"confidence={confidence!r} must lie between 0 and 1: write 0.95.")
         chosen = self._attack(attack, eps, norm, attack_params)
         split, loaded = self.data(data), self.load(model)
-        with _in_eval_mode(loaded):
+        with _in_eval_mode(loaded, _title(model)):
             defended = self._defended(loaded, split, _title(model), mean, std)
             split = self._with_classes(split, defended.num_classes)
             measured = self._measured(defended, split, chosen)
@@ -204,7 +204,7 @@ class Robust:
         if chosen is None:
             raise SettingsError("a diagnosis needs an attack: write attack='pgd'.")
         split, loaded = self.data(data), self.load(model)
-        with _in_eval_mode(loaded):
+        with _in_eval_mode(loaded, _title(model)):
             defended = self._defended(loaded, split, _title(model), mean, std)
             classes = defended.num_classes
             check_can_attack(chosen, defended.surface(ThreatModel.ADAPTIVE))
@@ -278,21 +278,27 @@ class Robust:
 
 
 @contextmanager
-def _in_eval_mode(model: Any) -> Iterator[None]:
+def _in_eval_mode(model: Any, title: str) -> Iterator[None]:
     """Evaluate a user's module in eval mode, say so if it was not, and leave it as it was."""
     if not isinstance(model, nn.Module):
         yield
         return
-    if model.training and not isinstance(model, FromFile):
-        name = type(model).__name__
-        warnings.warn(
-            TrainModeWarning(
-                f"{name} is in train mode: it is evaluated in eval mode and put back; call model.eval() before."
-            ),
-            stacklevel=4,
-        )
+    if in_train_mode(model):
+        warn_user(train_mode_warning(title or type(model).__name__))
     with frozen(model):
         yield
+
+
+def in_train_mode(model: Any) -> bool:
+    """Whether a loaded model is a module that its user has left in train mode."""
+    return isinstance(model, nn.Module) and model.training and not isinstance(model, FromFile)
+
+
+def train_mode_warning(name: str) -> TrainModeWarning:
+    """That the model of that name was left so."""
+    return TrainModeWarning(
+        f"{name} is in train mode: it is evaluated in eval mode and put back; call model.eval() before."
+    )
 
 
 def _checks(measured: Result, *, normalised: bool) -> tuple[str, ...]:
@@ -301,7 +307,7 @@ def _checks(measured: Result, *, normalised: bool) -> tuple[str, ...]:
     own = clean_checks(clean.accuracy, measured.data, normalised) + measured.found
     if own:
         where = f"{measured.model} on {measured.data.name}"
-        warnings.warn(UnreliableEvaluationWarning(f"{where}: {'; '.join(own)}."), stacklevel=3)
+        warn_user(UnreliableEvaluationWarning(f"{where}: {'; '.join(own)}."))
     found = own + clean.checks + (() if attacked is None else attacked.checks)
     return tuple(dict.fromkeys(found))  # a sign of both is said once
 

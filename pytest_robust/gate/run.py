@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from pytest_robust.diagnosis.diagnosis import Diagnosis
-from pytest_robust.errors import GateError, UnreliableEvaluationWarning
+from pytest_robust.errors import GateError, TrainModeWarning, UnreliableEvaluationWarning
 from pytest_robust.gate.baseline_file import Baseline, Entry, packed
 from pytest_robust.gate.comparing import Change, change_from
 from pytest_robust.gate.judging import Judged, judgement_of, reliable, settings_of
@@ -77,6 +77,7 @@ class GateRun:
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         with placed(gate, table.line), warnings.catch_warnings():
             warnings.simplefilter("ignore", UnreliableEvaluationWarning)  # what is wrong, the checks say
+            warnings.simplefilter("ignore", TrainModeWarning)  # the requirements say it
             return self.robust.diagnose(
                 gate.model, gate.data, table.attack, table.eps, table.norm, **options, **table.parameters
             )

@@ -1,14 +1,17 @@
-"""An error of somebody else's code in a few words, with the user's own line that led to it."""
+"""The user's own line: that which led to an error of somebody else's code, and that which a warning is about."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 import textwrap
 import traceback
+import warnings
 from pathlib import Path
+from types import FrameType
 
-from pytest_robust.store.ownership import is_users
+from pytest_robust.store.ownership import PACKAGE, is_users
 
 #: Characters of another library's message (ours): torch's can hold a traceback of its own.
 LONGEST = 240
@@ -36,6 +39,26 @@ def users_place(error: BaseException) -> str:
         and Path(frame.f_code.co_filename).is_file()
     ]
     return f"{_short(frames[-1][0])}:{frames[-1][1]}" if frames else ""
+
+
+def warn_user(warning: Warning) -> None:
+    """Warn of what the user's innermost line does, however deep in this package that is noticed.
+
+    Where no code of the user's is running, the line outside this package stands for it.
+    """
+    level, outside = 1, 0
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        level += 1
+        name = str(frame.f_globals.get("__name__", ""))
+        if is_users(name, Path(frame.f_code.co_filename)):
+            break
+        if not outside and name.partition(".")[0] != PACKAGE:
+            outside = level
+        frame = frame.f_back
+    else:
+        level = outside or 1
+    warnings.warn(warning, stacklevel=level)
 
 
 def is_about_shapes(error: BaseException) -> bool:

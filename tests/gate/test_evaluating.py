@@ -115,8 +115,9 @@ def test_a_module_is_evaluated_in_eval_mode_and_left_as_it_was(robust, toy, imag
     network[0].weight.requires_grad_(False)
     network[-1].weight.grad = torch.ones_like(network[-1].weight)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    with pytest.warns(TrainModeWarning, match="Sequential is in train mode"):
+    with pytest.warns(TrainModeWarning, match="Sequential is in train mode") as warned:
         result = robust.evaluate(network, images, "pgd", eps=BUDGET, mean=0.45)
+    assert [each.filename for each in warned] == [__file__]
     assert result.clean_accuracy == robust.evaluate(toy, images).accuracy
     assert network.training
     assert network[0].training

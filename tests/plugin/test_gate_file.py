@@ -246,3 +246,9 @@ def test_a_bug_of_the_model_has_its_line_and_its_traceback_for_who_asks(gate, op
     line = broken[: broken.index("network.nothing")].count("\n") + 1
     result.stdout.fnmatch_lines([f"*AttributeError: 'Sequential' object has no attribute 'nothing' (*:{line}): mend*"])
     assert ("return network.nothing" in result.stdout.str()) is whole
+
+
+def test_a_warning_of_train_mode_is_about_the_line_that_names_the_model(gate):
+    result = gate("[[require]]\nat_least = 0.9")
+    result.stdout.fnmatch_lines(["*robust.toml:2: TrainModeWarning: release:model is in train mode: *"])
+    assert result.stdout.str().count("TrainModeWarning") == 1

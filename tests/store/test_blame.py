@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pytest_robust.store.blame import LONGEST, is_about_shapes, told, users_place
+from pytest_robust.store.blame import LONGEST, is_about_shapes, told, users_place, warn_user
 
 
 def raised(source: str, folder: Path) -> BaseException:
@@ -57,3 +57,22 @@ def test_only_errors_about_shapes_are_the_images_fault():
     assert is_about_shapes(caught.value)
     assert not is_about_shapes(AttributeError("'M' object has no attribute 'size'"))
     assert not is_about_shapes(RuntimeError("the server is down"))
+
+
+def deep_inside(name, call):
+    """A function of the module `name` that calls `call`."""
+    module = {"__name__": name, "call": call}
+    exec(compile("def run():\n    call()\n", f"/nowhere/{name}.py", "exec"), module)
+    return module["run"]
+
+
+@pytest.mark.parametrize("between", [(), ("pytest_robust.gate.robust",), ("pytest_robust.bench.bench", "json.decoder")])
+def test_a_warning_is_about_the_users_line_however_deep_it_arises(between):
+    code = {"__name__": "pytest_robust.x", "warn_user": warn_user}
+    exec("def call(): warn_user(UserWarning('it is so'))", code)
+    call = code["call"]
+    for name in between:
+        call = deep_inside(name, call)
+    with pytest.warns(UserWarning, match="it is so") as warned:
+        call()
+    assert warned[0].filename == __file__
