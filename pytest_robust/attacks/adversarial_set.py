@@ -33,6 +33,8 @@ class AdversarialSet:
         provenance: attack, parameters, surface, seed and versions, as plain data.
         outcome: int64 of shape (N,) where the attack tells how its search ended, else None: 0 it found something, or
             had nothing to do; 1 its direction was zero everywhere; 2 no step that it tried changes the label.
+        right: bool of shape (N,): the surface answers the clean image with its label; None where nobody asked. Of the
+            others no attack can take anything.
     """
 
     clean: Split
@@ -43,6 +45,7 @@ class AdversarialSet:
     image: Tensor | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     outcome: Tensor | None = None
+    right: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -74,6 +77,12 @@ class AdversarialSet:
         }
 
     @property
+    def success_share(self) -> float:
+        """Of the images that the surface had right, the share that fool it; NaN where it had none."""
+        among = self.success if self.right is None else self.success[self.right]
+        return float(among.float().mean())
+
+    @property
     def failures(self) -> dict[str, int]:
         """How many images did not fool the surface, by cause; they add up to the failures.
 
@@ -102,9 +111,9 @@ class AdversarialSet:
         image = None if self.image is None else self.image[index]
         clean = self.clean.subset(index)
         outcome = None if self.outcome is None else self.outcome[index]
-        return AdversarialSet(
-            clean, self.x[index], self.success[index], self.unstable[index], targets, image, self.provenance, outcome
-        )
+        right = None if self.right is None else self.right[index]
+        masks = self.success[index], self.unstable[index]
+        return AdversarialSet(clean, self.x[index], *masks, targets, image, self.provenance, outcome, right)
 
     @staticmethod
     def cat(sets: Sequence[AdversarialSet]) -> AdversarialSet:
@@ -130,11 +139,12 @@ class AdversarialSet:
                 "attack": first.attack,
                 # The worst part speaks for the whole: a check on one of them must not be averaged away.
                 "zero_gradient": max(s.provenance.get("zero_gradient", 0.0) for s in sets),
-                "weakest_part": min((float(s.success.float().mean()) for s in sets if len(s)), default=0.0),
+                "weakest_part": min((s.success_share for s in sets if len(s)), default=0.0),
                 "budget": first.provenance.get("budget", "none"),
                 "joined": [s.provenance for s in sets],
             },
             _joined([s.outcome for s in sets]),
+            _joined([s.right for s in sets]),
         )
 
 

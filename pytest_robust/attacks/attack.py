@@ -67,9 +67,20 @@ class Attack:
 
     @property
     def budget(self) -> float | None:
-        """ε, or the largest distance at which an attack that stops early still counts (`max_l2`); None: no limit."""
-        limit = self.params.get("max_l2")
-        return self.eps if self.eps is not None or not isinstance(limit, Real) else float(limit)
+        """What limits it, in the unit of its own parameter; None: nothing does, so that it can fool every image.
+
+        ε; the largest distance at which an attack that stops early still counts (`max_l2`); the largest strength of
+        noise or blur (`largest`); the share of an image's values that JSMA may change (`gamma`), unless that is all.
+        """
+        gamma = self.params.get("gamma") if self.norm == "l0" else None
+        limits = [
+            self.eps,
+            self.params.get("max_l2"),
+            # Of a search along gradients, it is where the search gives up: it should have found something by then.
+            None if self.gradient_calls else self.params.get("largest"),
+            gamma if isinstance(gamma, Real) and gamma < 1 else None,
+        ]
+        return next((float(limit) for limit in limits if isinstance(limit, Real)), None)
 
     @property
     def targeted(self) -> bool:

@@ -88,9 +88,10 @@ def craft(
         check_output(attack, split.x, perturbed)
         perturbed = perturbed.clamp(0, 1)
         success, unstable = _judge(surface, split, perturbed)
+        right = surface.predict(split.x) == split.y
     provenance = {**_provenance(attack, surface, split, seed), "zero_gradient": share}
     outcome = getattr(built, "outcome", None) if len(split) else None
-    return AdversarialSet(split, perturbed, success, unstable, targets, None, provenance, outcome)
+    return AdversarialSet(split, perturbed, success, unstable, targets, None, provenance, outcome, right)
 
 
 def _check_fits(surface: Classifier, split: Split) -> None:
@@ -216,7 +217,7 @@ def load_or_craft(
     def build() -> Artifact:
         made = craft(attack, surface, split, seed=seed)
         tensors = {"x": made.x, "success": made.success, "unstable": made.unstable}
-        tensors |= {k: v for k in ("targets", "outcome") if (v := getattr(made, k)) is not None}
+        tensors |= {k: v for k in ("targets", "outcome", "right") if (v := getattr(made, k)) is not None}
         return Artifact({k: v.cpu().contiguous() for k, v in tensors.items()}, {"provenance": made.provenance})
 
     key = attack_key(attack, surface, split, seed)
@@ -238,5 +239,6 @@ def load_or_craft(
         None,
         provenance,
         tensors.get("outcome"),
+        tensors.get("right"),
     )
     return kept, built

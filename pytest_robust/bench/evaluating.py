@@ -83,6 +83,7 @@ class Evaluator:
             images.norms,
             images.provenance,
             checks(images) + found,
+            images.right,
         )
 
 
@@ -134,7 +135,7 @@ def checks(adversarial: AdversarialSet, *, must_succeed: bool = True) -> tuple[s
     """
     if len(adversarial) == 0:
         return warning_signs(0)
-    success = float(adversarial.provenance.get("weakest_part", adversarial.success.float().mean()))
+    success = float(adversarial.provenance.get("weakest_part", adversarial.success_share))
     free = must_succeed and adversarial.provenance.get("budget", "none") is None
     return warning_signs(
         len(adversarial),
@@ -153,7 +154,8 @@ def warning_signs(
         n: attacked images.
         unstable: share whose answer depends on the batch.
         zero_gradient: share on which the surface's gradient is exactly zero.
-        success: share that fooled the attack's own surface, of an attack without a budget; None of any other.
+        success: share of the correctly classified images that fooled the attack's own surface, of an attack without a
+            budget; None of any other.
     """
     if n == 0:
         return ("no image was attacked",)
@@ -163,5 +165,8 @@ def warning_signs(
     if zero_gradient > MOST_ZERO_GRADIENT:
         found.append(f"the surface's gradient is exactly zero on {zero_gradient:.1%} of the images (gradient masking)")
     if success is not None and success < LEAST_SUCCESS_WITHOUT_BUDGET:
-        found.append(f"the attack has no budget, and yet fooled its own surface on only {success:.1%} of the images")
+        found.append(
+            f"the attack has no budget, and yet fooled its own surface on only {success:.1%} of the correctly "
+            "classified images"
+        )
     return tuple(found)

@@ -29,6 +29,7 @@ class Evaluation:
         norms: per-image sizes of the perturbation, by norm.
         settings: attack, parameters, surface, data, as plain data.
         checks: what is wrong with the evaluation itself, a sentence each; empty when nothing is.
+        right: bool of shape (N,): the attacked surface answers the clean image with its label; None where nobody asked.
     """
 
     defense: str
@@ -39,6 +40,7 @@ class Evaluation:
     norms: dict[str, Tensor] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     checks: tuple[str, ...] = ()
+    right: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -78,8 +80,11 @@ class Evaluation:
 
     @property
     def success_rate(self) -> Rate | None:
-        """Attack success rate on the attacker's own surface; None for images nobody attacked."""
-        return None if self.success is None else self._rate(self.success)
+        """Attack success rate on the attacker's own surface: of the images that it has right as they are.
+
+        None for images nobody attacked.
+        """
+        return None if self.success is None else self._rate(self.success, self.right)
 
     @property
     def on_successes(self) -> Evaluation:
@@ -97,6 +102,7 @@ class Evaluation:
             {k: v[keep] for k, v in self.norms.items()},
             {**self.settings, "only_successes": True},
             self.checks,
+            None if self.right is None else self.right[keep],
         )
 
     def error_minus(self, other: Evaluation) -> PairedDifference:
@@ -136,15 +142,18 @@ class Evaluation:
                 "paired: evaluate both on the same ones, or compare with RateDifference."
             )
 
-    def _rate(self, mask: Tensor) -> Rate:
-        independent = None if self.image is None else int(self.image.unique().numel())
-        return Rate.of(mask, independent=independent)
+    def _rate(self, mask: Tensor, among: Tensor | None = None) -> Rate:
+        """Of all images, or of those `among` them."""
+        image = self.image
+        if among is not None:
+            mask, image = mask[among], None if image is None else image[among]
+        return Rate.of(mask, independent=None if image is None else int(image.unique().numel()))
 
     def as_dict(self) -> dict[str, Any]:
         """Rates, mean norms and settings as plain data, for results.json."""
         rates = {"accuracy": self.accuracy, "rejection": self.rejection, "error": self.error}
-        if self.success is not None:
-            rates["success_rate"] = self._rate(self.success)
+        if self.success_rate is not None:
+            rates["attack_success_rate"] = self.success_rate
             rates["error_on_successes"] = self.on_successes.error
         return {
             "defense": self.defense,

@@ -186,6 +186,7 @@ def _joined(results: list[Result], split: Split) -> AdversarialSet:
         torch.cat([part.success for part in parts]),
         torch.cat([part.unstable for part in parts]),
         provenance={**parts[0].provenance, "zero_gradient": zero},
+        right=None if parts[0].right is None else torch.cat([cast(Tensor, part.right) for part in parts]),
     )
 
 

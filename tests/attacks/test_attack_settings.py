@@ -98,6 +98,15 @@ def test_a_limit_on_the_distance_is_a_budget_too():
     assert ASCENT.configured(max_l2=None).budget is None
 
 
+def test_a_share_of_the_values_and_a_largest_strength_are_budgets_too():
+    attacks = Registries().attacks
+    assert attacks.get("jsma").budget == 0.145
+    assert attacks.get("jsma").configured(gamma=1.0).budget is None
+    for name in ("gaussian_blur", "gaussian_noise", "salt_and_pepper"):
+        assert attacks.get(name).configured(largest=0.5).budget == 0.5
+    assert attacks.get("deepfool").budget is None
+
+
 def test_only_an_attack_without_a_limit_has_to_fool_its_surface(toy, toy_images):
     short = {"eps_step": 1e-6, "max_iter": 1, "target": "least_likely"}
     limited, unlimited = (

@@ -128,6 +128,18 @@ def test_only_an_attack_without_a_budget_must_reach_its_goal(budget: float | Non
     assert not checks(failed, must_succeed=False)  # as of noise
 
 
+def test_an_attack_answers_only_for_the_images_that_were_right_before_it() -> None:
+    made = adversarial(100, 0, 0.0, budget=None)
+    right = torch.arange(100) < 80
+    taken = AdversarialSet(made.clean, made.x, right, made.unstable, provenance=made.provenance, right=right)
+    assert not checks(taken)
+    assert not checks(AdversarialSet.cat([taken, taken]))
+    assert not checks(taken.subset(torch.arange(70, 100)))
+    failed = AdversarialSet(made.clean, made.x, ~right, made.unstable, provenance=made.provenance, right=right)
+    assert any("on only 0.0% of the correctly classified images" in check for check in checks(failed))
+    assert any("on only 0.0%" in check for check in checks(AdversarialSet.cat([taken, failed])))
+
+
 def scoring(decide: Callable[[Tensor, Tensor], Tensor], store: Path) -> Evaluation:
     def decision(x: Tensor) -> Decision:
         score = x.flatten(1).mean(1)

@@ -210,3 +210,13 @@ def test_any_number_can_be_a_threshold(robust, toy, images):
     result = robust.evaluate(toy, images)
     for threshold in (np.float32(0.5), torch.tensor(0.5), Fraction(1, 2)):
         assert result.at_least(threshold) == result.at_least(0.5)
+
+
+def test_results_json_and_the_result_have_one_attack_success_rate(robust, toy, images):
+    labels = images.y.clone()
+    labels[:9] = (labels[:9] + 1) % 4  # wrong before anybody attacks
+    result = robust.evaluate(toy, (images.x, labels), "pgd", eps=BUDGET)
+    written = next(e["evaluation"] for e in robust.bench.ledger.drain() if "attack_success_rate" in str(e))
+    assert result.attack_success_rate.n == len(images) - 9
+    assert written["attack_success_rate"]["value"] == result.attack_success_rate.value
+    assert result.attacked.success_rate == result.attack_success_rate
