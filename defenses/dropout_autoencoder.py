@@ -88,6 +88,7 @@ class DropoutAutoencoder(Defense):
             device=bench.device,
             fingerprint=voting_fingerprint(self, ensemble, restored.fingerprint),
             networks={"network": network, "autoencoder": autoencoder},
+            random_by_image=True,
         )
 
     def recipe(self, bench: Bench) -> Recipe:

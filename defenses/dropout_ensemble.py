@@ -81,6 +81,7 @@ class DropoutEnsemble(Defense):
             device=bench.device,
             fingerprint=voting_fingerprint(self, ensemble, network.fingerprint),
             networks={"network": network},
+            random_by_image=True,
         )
 
     def ensemble_of(self, network: Classifier, bench: Bench) -> KeyedPasses:

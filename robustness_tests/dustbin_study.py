@@ -10,6 +10,7 @@ import torch
 from study import PaperStudy
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
 from pytest_robust.claims.paper import Paper
@@ -17,8 +18,8 @@ from pytest_robust.data.images import random_subset
 from pytest_robust.data.split import Split
 from pytest_robust.defenses.dustbin import SOURCE_SEED, Dustbin, choose_sources
 from pytest_robust.defenses.none import Undefended
-from pytest_robust.evaluation.evaluation import Evaluation, worst_case
-from pytest_robust.evaluation.rate import Rate
+from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.evaluation.worst_case import WorstCase
 from pytest_robust.threats.defended import Defended, ThreatModel
 
 PAPER = Paper.read(Path(__file__).parent / "claims" / "dustbin.toml")
@@ -87,29 +88,38 @@ class DustbinStudy(PaperStudy):
 
     def under_adaptive(self, variant: str) -> Evaluation:
         """What a network makes of PGD on itself, by an attacker who knows of the dustbin and avoids it."""
-        settings, defended = self.bench.settings, self.defended(variant)
-        attack = self.bench.attack_named("pgd", **PAPER.attack_params(settings.dataset, settings.scale, "pgd"))
+        defended = self.defended(variant)
         surface = self.bench.surface(defended, ThreatModel.ADAPTIVE)
-        images = self.attacked.sample(PAPER.data["scale"][settings.scale]["adaptive_images"], settings.seed)
-        return self.bench.evaluate(defended, self.bench.attack(surface, attack, images))
+        return self.bench.evaluate(defended, self.bench.attack(surface, self._pgd, self._adaptive_images))
 
-    def worst_adaptive(self, variant: str) -> Rate:
-        """Share answered wrongly under PGD on the network itself or under a transferred attack of no larger budget.
+    def worst_adaptive(self, variant: str) -> WorstCase:
+        """What a network makes of a cascade of PGD, after the one and the transferred attacks of no larger budget.
 
         An attacker who knows the network can also try what others transfer.
         """
-        settings, attacked = self.bench.settings, self.attacked
-        eps = {
-            attack: PAPER.attack_params(settings.dataset, settings.scale, attack).get("eps")
-            for attack in ("pgd", *ATTACKS)
+        settings, attacked, limit = self.bench.settings, self.attacked, self._pgd.eps
+        assert limit is not None
+        budgets = {
+            attack: PAPER.attack_params(settings.dataset, settings.scale, attack).get("eps") for attack in ATTACKS
         }
-        transferred = [attack for attack in ATTACKS if eps[attack] is not None and eps[attack] <= eps["pgd"]]
+        transferred = [attack for attack, eps in budgets.items() if eps is not None and eps <= limit]
         # The images of `under_adaptive`, among those attacked.
         images = PAPER.data["scale"][settings.scale]["adaptive_images"]
         rows, _ = random_subset(len(attacked), images, settings.seed, attacked.name)
-        adaptive, blind = self.under_adaptive(variant), [self.under(variant, attack) for attack in transferred]
+        adaptive = self.under_adaptive(variant)
         assert torch.equal(adaptive.y, attacked.y[rows])
-        return Rate.of(adaptive.wrong | worst_case(blind)[rows])
+        before = {"pgd": adaptive.wrong, **{attack: self.under(variant, attack).wrong[rows] for attack in transferred}}
+        return self.worst_case(self.defended(variant), self._pgd, self._adaptive_images, before)
+
+    @property
+    def _pgd(self) -> Attack:
+        settings = self.bench.settings
+        return self.bench.attack_named("pgd", **PAPER.attack_params(settings.dataset, settings.scale, "pgd"))
+
+    @property
+    def _adaptive_images(self) -> Split:
+        settings = self.bench.settings
+        return self.attacked.sample(PAPER.data["scale"][settings.scale]["adaptive_images"], settings.seed)
 
     def unexplained(self) -> tuple[int, int]:
         """How many of the dustbin's training images are neither given ones nor halfway between two; and of how many.

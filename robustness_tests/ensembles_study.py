@@ -14,11 +14,12 @@ from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
 from pytest_robust.claims.paper import Paper
 from pytest_robust.data.images import random_subset
+from pytest_robust.data.split import Split
 from pytest_robust.defenses.adversarial_training import AdversarialTraining
 from pytest_robust.defenses.distillation import Distillation
 from pytest_robust.defenses.ensemble import Ensemble
-from pytest_robust.evaluation.evaluation import Evaluation, worst_case
-from pytest_robust.evaluation.rate import Rate
+from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.evaluation.worst_case import WorstCase
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.threats.defended import Defended, ThreatModel, network_alone
@@ -132,24 +133,28 @@ class EnsemblesStudy(PaperStudy):
             self._evaluated[key] = self.bench.evaluate(defended, made)
         return self._evaluated[key]
 
-    def worst_adaptive(self, name: str) -> Rate:
-        """Share that a defense has right under PGD on itself and also under BIM, of the same budget, by any gradient.
+    def worst_adaptive(self, name: str) -> WorstCase:
+        """What a defense makes of a cascade of PGD on itself, after the one PGD and BIM of the same budget.
 
         An attacker who knows the whole can also take the gradient of a part.
         """
-        split = self.bench.test_split
+        split, defended, adaptive = self.bench.test_split, self.defended(name), self.under_adaptive(name)
         # The images of `under_adaptive`, among all test images.
         rows, _ = random_subset(len(split), self._sizes["adaptive_images"], self.bench.settings.seed, split.name)
-        adaptive, blind = self.under_adaptive(name), [self.under(name, "bim", gradient) for gradient in GRADIENTS]
         assert torch.equal(adaptive.y, split.y[rows])
-        return Rate.of(~(adaptive.wrong | worst_case(blind)[rows]))
+        before = {"pgd": adaptive.wrong}
+        before |= {f"bim, {gradient}": self.under(name, "bim", gradient).wrong[rows] for gradient in GRADIENTS}
+        return self.worst_case(defended, self.attack("pgd"), self._adaptive_images, before)
 
     def under_adaptive(self, name: str) -> Evaluation:
         """What a defense makes of PGD on itself: of an ensemble, on its mean probability."""
         defended = self.defended(name)
-        images = self.bench.test_split.sample(self._sizes["adaptive_images"], self.bench.settings.seed)
         surface = self.bench.surface(defended, ThreatModel.ADAPTIVE)
-        return self.bench.evaluate(defended, self.bench.attack(surface, self.attack("pgd"), images))
+        return self.bench.evaluate(defended, self.bench.attack(surface, self.attack("pgd"), self._adaptive_images))
+
+    @property
+    def _adaptive_images(self) -> Split:
+        return self.bench.test_split.sample(self._sizes["adaptive_images"], self.bench.settings.seed)
 
     def member_accuracies(self, method: str, attack: str | None = None) -> list[float]:
         """Of every member alone, on clean images or under an attack with its own gradient."""

@@ -13,6 +13,7 @@ from study import PaperStudy
 from torch import Tensor
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
+from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
 from pytest_robust.claims.claim import Claim
@@ -27,6 +28,7 @@ from pytest_robust.evaluation.mean import Mean, paired_mean_difference
 from pytest_robust.evaluation.pairs import PairCounts
 from pytest_robust.evaluation.rate import Rate
 from pytest_robust.evaluation.verdict import Interval, Judgement
+from pytest_robust.evaluation.worst_case import WorstCase
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.exploring_networks import GenerativeAdversarial
 from pytest_robust.threats.defended import Defended, ThreatModel
@@ -192,24 +194,28 @@ class ExploringStudy(PaperStudy):
 
     def under_adaptive(self, name: str) -> Evaluation:
         """What a defense makes of PGD in L2 on its own adaptive surface, at the paper's limit for this many pixels."""
-        settings, eps = self.bench.settings, self._adaptive_eps
-        steps = self.paper.setup(settings.dataset, "adaptive")[settings.scale]
-        attack = self.bench.attack_named("pgd", norm=2, eps=eps, eps_step=eps / 10, max_iter=steps)
         defended = self.defended(name)
         surface = self.bench.surface(defended, ThreatModel.ADAPTIVE)
-        return self.bench.evaluate(defended, self.bench.attack(surface, attack, self.originals))
+        return self.bench.evaluate(defended, self.bench.attack(surface, self._pgd, self.originals))
 
-    def worst_adaptive(self, name: str) -> Rate:
-        """Share of the originals that a defense has right under that PGD, and under every adversary within its budget.
+    def worst_adaptive(self, name: str) -> WorstCase:
+        """What a defense makes of a cascade of that PGD, after the one and every adversary within its budget.
 
         The adversaries are the plain network's: who knows the defense can also try what does not.
         """
-        right = self.under_adaptive(name).correct.clone()
+        ascent = torch.zeros(len(self.originals), dtype=torch.bool)
         for kind in KINDS:
             under = self.under(name, kind)
             assert under.image is not None
-            right[under.image[under.wrong & (under.norms["l2"] <= self._adaptive_eps)]] = False
-        return Rate.of(right)
+            ascent[under.image[under.wrong & (under.norms["l2"] <= self._adaptive_eps)]] = True
+        before = {"pgd": self.under_adaptive(name).wrong, "ascent": ascent}
+        return self.worst_case(self.defended(name), self._pgd, self.originals, before)
+
+    @property
+    def _pgd(self) -> Attack:
+        settings, eps = self.bench.settings, self._adaptive_eps
+        steps = self.paper.setup(settings.dataset, "adaptive")[settings.scale]
+        return self.bench.attack_named("pgd", norm=2, eps=eps, eps_step=eps / 10, max_iter=steps)
 
     @property
     def _adaptive_eps(self) -> float:

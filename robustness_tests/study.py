@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from torch import Tensor
+
+from pytest_robust.attacks.attack import Attack
+from pytest_robust.attacks.redraw import REDRAWS
 from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.cascade import multi_targeted
 from pytest_robust.claims.claim import Claim, figures_of, with_checks
 from pytest_robust.claims.paper import Paper
+from pytest_robust.data.split import Split
 from pytest_robust.evaluation.verdict import Interval, Judgement, Verdict
+from pytest_robust.evaluation.worst_case import WorstCase
+from pytest_robust.threats.defended import Defended, ThreatModel
+
+#: Starts of PGD in the cascade of an adaptive row, where the paper's file names none (our choice).
+RESTARTS = 10
 
 
 class PaperStudy:
@@ -75,6 +86,38 @@ class PaperStudy:
             reason=judged.reason,
             note=note,
         )
+
+    def worst_case(
+        self,
+        defended: Defended,
+        attack: Attack,
+        images: Split,
+        before: Mapping[str, Tensor],
+        *,
+        restarts: int = RESTARTS,
+        also: Iterable[str] = (),
+    ) -> WorstCase:
+        """The cascade of an adaptive row, on what other attacks left: restarts, then each wrong class, on all surfaces.
+
+        Args:
+            defended: what is attacked.
+            attack: PGD with the row's budget.
+            images: the row's.
+            before: which of them other attacks of no larger budget broke, bool of shape (N,), by name.
+            restarts: starts of the untargeted attack.
+            also: names of surfaces beside the adaptive one and the white box.
+        """
+        surfaces = [defended.surface(name) for name in (ThreatModel.ADAPTIVE, ThreatModel.WHITE_BOX, *also)]
+        classes = self.bench.dataset.num_classes
+        stages = multi_targeted(surfaces, attack, num_classes=classes, restarts=restarts)
+        return self.bench.worst_case(defended, stages, images, before=before)
+
+    @staticmethod
+    def in_words(defended: Defended, others: str, *, restarts: int = RESTARTS) -> str:
+        """What the figure of `worst_case` is, and of what other attacks."""
+        starts = f"{restarts} restarts" if restarts > 1 else "one start"
+        redrawn = f", {REDRAWS} redraws of its random numbers" if defended.random_by_image else ""
+        return f"per image the worst of PGD with {starts}, PGD at each wrong class{redrawn} and {others}"
 
     def inform(
         self,

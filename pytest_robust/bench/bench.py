@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.crafting import Fingerprinted, attack_key, craft, load_or_craft
+from pytest_robust.attacks.redraw import REDRAWS
 from pytest_robust.bench.arguments import (
     check_attack_object,
     check_defended,
@@ -25,8 +26,9 @@ from pytest_robust.bench.arguments import (
     check_parameters,
     check_surface,
 )
+from pytest_robust.bench.cascade import Cascade, Stage
 from pytest_robust.bench.defense import Defense
-from pytest_robust.bench.evaluating import Evaluator
+from pytest_robust.bench.evaluating import Evaluator, no_evidence
 from pytest_robust.bench.families import default_family, family_title, made_by
 from pytest_robust.bench.ledger import Event, Ledger, stopwatch
 from pytest_robust.bench.profile import Profile, profile_for
@@ -38,6 +40,7 @@ from pytest_robust.data.split import Split
 from pytest_robust.data.streamed import loaded
 from pytest_robust.errors import DefenseError, SettingsError
 from pytest_robust.evaluation.evaluation import Evaluation
+from pytest_robust.evaluation.worst_case import WorstCase
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.family import Family, family_of, right_by_all
 from pytest_robust.models.parallel import processes_for, train_in_parallel
@@ -50,6 +53,7 @@ from pytest_robust.models.structure import value_fingerprint
 from pytest_robust.models.threads import is_tiny
 from pytest_robust.models.trained import load_or_train
 from pytest_robust.store.artifacts import ArtifactStore
+from pytest_robust.store.blame import warn_user
 from pytest_robust.threats.defended import Defended, ThreatModel, network_alone
 
 #: Seeds are derived from the run's by adding these, so that no two roles share one.
@@ -412,3 +416,41 @@ class Bench:
         given = images if images is not None else self.test_split
         check_evaluated(chosen, given)
         return self._evaluator.evaluate(chosen, given)
+
+    def worst_case(
+        self,
+        defended: Defended,
+        stages: Sequence[Stage],
+        split: Split | None = None,
+        *,
+        before: Mapping[str, Tensor] | None = None,
+        redraws: int = REDRAWS,
+    ) -> WorstCase:
+        """A cascade: `split` (the test images by default) under each stage's attack, as long as they hold out.
+
+        Each attack gets only the images that `defended` answers neither wrongly as they are nor under any attack before
+        it, by its own decisions, and every image counts by the worst of all. At last, of a defense that is random by
+        image (`Defended.random_by_image`), what came nearest is asked about again with noise that redraws its numbers.
+
+        Args:
+            defended: what is attacked.
+            stages: in order; `multi_targeted` makes those of a thorough attack.
+            split: clean images.
+            before: bool of shape (N,) by name: which of them other attacks of no larger budget have broken.
+            redraws: how often an image is redrawn, at most.
+
+        Raises:
+            SettingsError: no stage, stages of different norms or budgets, or a mask of another shape.
+            AttackError, ModelError: as `attack` does.
+            DefenseError: a decision breaks the contract.
+
+        Warns:
+            UnreliableEvaluationWarning: a part of more than a hundredth of the images shows signs of not having worked.
+        """
+        images = self.test_split if split is None else split
+        check_evaluated(defended, images)
+        cascade = Cascade(self.attack, self._evaluator.part, self.store, self.settings.seed, redraws)
+        worst = cascade.run(defended, stages, images, before or {})
+        if worst.checks:
+            warn_user(no_evidence(f"{defended.name} under a cascade", worst.checks))
+        return worst

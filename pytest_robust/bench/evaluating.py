@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -44,6 +45,7 @@ class Evaluator:
         self._store = store
         self._ledger = ledger
         self._known: dict[str, Evaluation] = {}
+        self._warned: set[int] = set()
 
     def evaluate(self, defended: Defended, images: AdversarialSet | Split) -> Evaluation:
         """The evaluation of `defended` on `images`.
@@ -52,6 +54,16 @@ class Evaluator:
             UnreliableEvaluationWarning: what attacked the images shows signs of not having worked, or the decisions
                 depend on the batch.
         """
+        evaluation = self.part(defended, images)
+        if evaluation.checks and id(evaluation) not in self._warned:
+            self._warned.add(id(evaluation))
+            attack = evaluation.settings.get("title", "an attack")
+            where = f"on {images.name}" if isinstance(images, Split) else f"under {attack}"
+            warn_user(no_evidence(f"{defended.name} {where}", evaluation.checks))
+        return evaluation
+
+    def part(self, defended: Defended, images: AdversarialSet | Split) -> Evaluation:
+        """The same without a warning: what is wrong with it is for whoever puts several together to judge."""
         code = code_fingerprint(defended.decide_batch)
         key = fingerprint(["decision", 3, defended.name, defended.fingerprint, code, images.fingerprint])
         if key not in self._known:
@@ -59,11 +71,6 @@ class Evaluator:
                 evaluation = self._evaluate(defended, images, key)
             self._known[key] = evaluation
             self._ledger.note("evaluated", defended.name, watch.seconds, evaluation=evaluation.as_dict())
-            if evaluation.checks:
-                attack = evaluation.settings.get("title", "an attack")
-                where = f"on {images.name}" if isinstance(images, Split) else f"under {attack}"
-                text = f"{defended.name} {where} is no evidence: {'; '.join(evaluation.checks)}."
-                warn_user(UnreliableEvaluationWarning(text))
         return self._known[key]
 
     def _evaluate(self, defended: Defended, images: AdversarialSet | Split, key: str) -> Evaluation:
@@ -85,6 +92,11 @@ class Evaluator:
             checks(images) + found,
             images.right,
         )
+
+
+def no_evidence(what: str, found: Sequence[str]) -> UnreliableEvaluationWarning:
+    """The warning that an evaluation shows the signs `found`."""
+    return UnreliableEvaluationWarning(f"{what} is no evidence: {'; '.join(found)}.")
 
 
 def _decide(defended: Defended, x: Tensor) -> Artifact:

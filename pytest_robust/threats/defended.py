@@ -46,6 +46,8 @@ class Defended:
         fingerprint: of everything the decisions depend on.
         networks: the trained networks inside, by role, for figures and for claims about their features.
         fitted_on: the images that a threshold was set on, where there is one; they must not be evaluated.
+        random_by_image: it draws numbers that are a function of the image, so that whoever changes an image by next to
+            nothing has them drawn anew; a cascade does (`Bench.worst_case`).
     """
 
     name: str
@@ -56,6 +58,7 @@ class Defended:
     fingerprint: str
     networks: Mapping[str, Classifier] = field(default_factory=dict)
     fitted_on: Split | None = None
+    random_by_image: bool = False
 
     def __repr__(self) -> str:
         """The name and what it shows to attackers."""
