@@ -19,7 +19,7 @@ from pytest_robust.models.ensemble_networks import BASES, variants
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
 from pytest_robust.threats.defended import Defended, ThreatModel, answers_of
-from pytest_robust.threats.surfaces import MeanLoss, MeanProbability, surface_of
+from pytest_robust.threats.surfaces import MeanLoss, MeanProbability, ScaledMargins, surface_of
 
 #: Added to a member's seed, so that resampling and noise share no random numbers with its training.
 RESAMPLING_SEED = 7_000_003
@@ -87,6 +87,8 @@ class Ensemble(Defense):
             ThreatModel.ADAPTIVE: whole,
             "grad_1": members[0],
             "grad_2": surface_of(MeanLoss(members), members[0], f"{self.title}, mean loss"),
+            # But its gradient is the surest member's almost alone, which matters where members differ in scale.
+            "scaled": surface_of(ScaledMargins(members), members[0], f"{self.title}, scaled log-odds"),
         }
 
     def recipes(self, bench: Bench) -> list[Recipe]:

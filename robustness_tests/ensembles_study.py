@@ -144,7 +144,8 @@ class EnsemblesStudy(PaperStudy):
         assert torch.equal(adaptive.y, split.y[rows])
         before = {"pgd": adaptive.wrong}
         before |= {f"bim, {gradient}": self.under(name, "bim", gradient).wrong[rows] for gradient in GRADIENTS}
-        return self.worst_case(defended, self.attack("pgd"), self._adaptive_images, before)
+        scaled = [surface for surface in ("scaled",) if surface in defended.surfaces]  # of an ensemble
+        return self.worst_case(defended, self.attack("pgd"), self._adaptive_images, before, also=scaled)
 
     def under_adaptive(self, name: str) -> Evaluation:
         """What a defense makes of PGD on itself: of an ensemble, on its mean probability."""

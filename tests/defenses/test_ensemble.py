@@ -191,5 +191,5 @@ def test_it_keeps_the_contract(tmp_path: Path) -> None:
         architecture="mlp", train_images=400, epochs=4, test_images=60, learning_rate=0.1
     )
     defended = check_defense(Ensemble, small)
-    assert set(defended.surfaces) == {"gray_box", "white_box", "adaptive", "grad_1", "grad_2"}
+    assert set(defended.surfaces) == {"gray_box", "white_box", "adaptive", "grad_1", "grad_2", "scaled"}
     assert len(defended.networks) == 10

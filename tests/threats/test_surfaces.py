@@ -14,12 +14,19 @@ from torch import Tensor, nn
 from pytest_robust.attacks import catalogue
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.crafting import craft
-from pytest_robust.attacks.objectives import rejection_counts_as
+from pytest_robust.attacks.objectives import rejection_counts_as, runner_up
 from pytest_robust.data.split import Split
 from pytest_robust.errors import AttackError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.registry import Registry
-from pytest_robust.threats.surfaces import DetectorAware, MeanLoss, MeanProbability, straight_through, surface_of
+from pytest_robust.threats.surfaces import (
+    DetectorAware,
+    MeanLoss,
+    MeanProbability,
+    ScaledMargins,
+    straight_through,
+    surface_of,
+)
 
 SHAPE = (1, 2, 2)
 CLASSES = 3
@@ -85,6 +92,49 @@ def test_mean_loss_has_a_gradient_where_every_member_is_sure() -> None:
     (gradient,) = torch.autograd.grad(MeanLoss(members).attack_loss(at, y[agreed], False)[1].sum(), at)
     assert agreed.any()
     assert bool((gradient.flatten(1) != 0).any(1).all())
+
+
+def test_scaled_margins_are_each_members_log_odds_by_the_spread_of_its_logits() -> None:
+    members = [linear(seed, 1 + 4 * seed) for seed in range(3)]
+    x, y = images()
+    for targeted in (False, True):
+        logits, values = ScaledMargins(members).attack_loss(x, y, targeted)
+        torch.testing.assert_close(logits, MeanProbability(members)(x))
+        for row in range(len(x)):
+            each = []
+            for member in members:
+                z = member(x[row : row + 1])[0].double()
+                others = torch.stack([z[k] for k in range(CLASSES) if k != y[row]])
+                each.append((others.exp().sum().log() - z[y[row]]) / z.std())
+            torch.testing.assert_close(values[row].double(), sum(each) / 3, rtol=1e-4, atol=1e-4)
+
+
+def test_no_member_outweighs_the_others_by_the_scale_of_its_logits() -> None:
+    """The gradient of the mean probability is that of the surest member alone; here its scale does not count."""
+    x, y = images()
+
+    def direction(surface: type[MeanProbability], scale: float) -> Tensor:
+        members = [linear(1, 60.0), linear(2, 60.0 * scale)]
+        at = x.clone().requires_grad_()
+        own = getattr(surface(members), "attack_loss", None)
+        values = runner_up(surface(members)(at), y) if own is None else own(at, y, False)[1]
+        (gradient,) = torch.autograd.grad(values.sum(), at)
+        return F.normalize(gradient.flatten(1), dim=1)
+
+    torch.testing.assert_close(direction(ScaledMargins, 1.0), direction(ScaledMargins, 50.0), rtol=0.05, atol=0.05)
+    assert float((direction(MeanProbability, 1.0) - direction(MeanProbability, 50.0)).abs().max()) > 0.5
+
+
+def test_scaled_margins_of_logits_that_are_all_alike_are_finite() -> None:
+    flat = linear(0, 0.0)
+    with torch.no_grad():
+        flat.network[1].bias.zero_()  # type: ignore[index]
+    x, y = images()
+    at = x.clone().requires_grad_()
+    _, values = ScaledMargins([flat, linear(1)]).attack_loss(at, y, False)
+    (gradient,) = torch.autograd.grad(values.sum(), at)
+    assert bool(values.isfinite().all())
+    assert bool(gradient.isfinite().all())
 
 
 class Above(nn.Module):
