@@ -136,8 +136,13 @@ class Mismatch(Defense):
             score = detector.score(_joined(logits, self.answers))
             return Decision(logits[0].argmax(1), score > 0, score)
 
-        aware = MismatchAware(networks, _machine(detector), self.answers)
-        adaptive = surface_of(aware, first, "both networks and the detector", outputs=first.num_classes + 1)
+        adaptive, label_first = (
+            surface_of(kind(networks, _machine(detector), self.answers), first, name, outputs=first.num_classes + 1)
+            for kind, name in (
+                (MismatchAware, "both networks and the detector"),
+                (LabelFirst, "network 1, then the detector"),
+            )
+        )
         return Defended(
             name=self.title,
             num_classes=first.num_classes,
@@ -146,6 +151,7 @@ class Mismatch(Defense):
                 ThreatModel.GRAY_BOX: first,
                 ThreatModel.WHITE_BOX: first,
                 ThreatModel.ADAPTIVE: adaptive,
+                "label_first": label_first,
                 "network_2": second,
             },
             device=bench.device,
@@ -243,6 +249,28 @@ class MismatchAware(nn.Module):
         suspicion = self.machine(_joined(logits, self.answers))
         rejected = logits[0].amax(1) + suspicion
         return torch.cat([logits[0], rejected[:, None]], dim=1), suspicion, logits
+
+
+class LabelFirst(MismatchAware):
+    """The same answers, but an attacker first makes network 1 wrong, and then lowers the detector's suspicion.
+
+    The log-odds in the loss of `MismatchAware` have no bound, and the detector's value has: where they are large they
+    drown it, and the attack goes on with an image that is rejected all the same. Here they count no further than to a
+    clear answer. On 100 held-out training images of the digits at ε = 0.15, PGD of 40 steps, then towards each wrong
+    class, got through on 42 by the one loss, on 40 by this, and on 45 by either: they find different images, so this is
+    a surface beside the adaptive one. With the smaller of both networks' log-odds instead of network 1's it was 40, and
+    44 with the first loss; with the sum of both, up to 6 each, minus half the suspicion, 42 and 43.
+    """
+
+    #: Log-odds of a clear answer: e to one (our choice).
+    CLEAR: ClassVar[float] = 1.0
+
+    def attack_loss(self, x: Tensor, y: Tensor, targeted: bool) -> tuple[Tensor, Tensor]:
+        """The outputs, and what an attacker climbs (targeted: descends) for each image, float of shape (N,)."""
+        outputs, suspicion, logits = self._outputs(x)
+        sign = -1 if targeted else 1
+        log_odds = sign * runner_up(logits[0], y)
+        return outputs, sign * torch.where(log_odds < self.CLEAR, log_odds, self.CLEAR - suspicion)
 
 
 def _machine(detector: Detector) -> KernelMachine:

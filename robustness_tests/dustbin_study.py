@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from study import PaperStudy
+from study import SURFACES, PaperStudy
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
@@ -109,7 +109,7 @@ class DustbinStudy(PaperStudy):
         adaptive = self.under_adaptive(variant)
         assert torch.equal(adaptive.y, attacked.y[rows])
         before = {"pgd": adaptive.wrong, **{attack: self.under(variant, attack).wrong[rows] for attack in transferred}}
-        return self.worst_case(self.defended(variant), self._pgd, self._adaptive_images, before)
+        return self.worst_case(self.defended(variant), SURFACES, self._pgd, self._adaptive_images, before)
 
     @property
     def _pgd(self) -> Attack:

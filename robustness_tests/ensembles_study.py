@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from study import PaperStudy
+from study import SURFACES, PaperStudy
 
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.bench import Bench
@@ -144,8 +144,7 @@ class EnsemblesStudy(PaperStudy):
         assert torch.equal(adaptive.y, split.y[rows])
         before = {"pgd": adaptive.wrong}
         before |= {f"bim, {gradient}": self.under(name, "bim", gradient).wrong[rows] for gradient in GRADIENTS}
-        scaled = [surface for surface in ("scaled",) if surface in defended.surfaces]  # of an ensemble
-        return self.worst_case(defended, self.attack("pgd"), self._adaptive_images, before, also=scaled)
+        return self.worst_case(defended, SURFACES, self.attack("pgd"), self._adaptive_images, before)
 
     def under_adaptive(self, name: str) -> Evaluation:
         """What a defense makes of PGD on itself: of an ensemble, on its mean probability."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from study import PaperStudy
+from study import SURFACES, PaperStudy
 from torch import Tensor
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
@@ -209,7 +209,7 @@ class ExploringStudy(PaperStudy):
             assert under.image is not None
             ascent[under.image[under.wrong & (under.norms["l2"] <= self._adaptive_eps)]] = True
         before = {"pgd": self.under_adaptive(name).wrong, "ascent": ascent}
-        return self.worst_case(self.defended(name), self._pgd, self.originals, before)
+        return self.worst_case(self.defended(name), SURFACES, self._pgd, self.originals, before)
 
     @property
     def _pgd(self) -> Attack:

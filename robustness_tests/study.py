@@ -19,6 +19,8 @@ from pytest_robust.threats.defended import Defended, ThreatModel
 
 #: Starts of PGD in the cascade of an adaptive row, where the paper's file names none (our choice).
 RESTARTS = 10
+#: Surfaces of the cascade: the defense's own, its network as it is, and what only some offer, each beside the first.
+SURFACES: tuple[str, ...] = (ThreatModel.ADAPTIVE, ThreatModel.WHITE_BOX, "scaled")
 
 
 class PaperStudy:
@@ -90,26 +92,26 @@ class PaperStudy:
     def worst_case(
         self,
         defended: Defended,
+        surfaces: Iterable[str],
         attack: Attack,
         images: Split,
         before: Mapping[str, Tensor],
         *,
         restarts: int = RESTARTS,
-        also: Iterable[str] = (),
     ) -> WorstCase:
         """The cascade of an adaptive row, on what other attacks left: restarts, then each wrong class, on all surfaces.
 
         Args:
             defended: what is attacked.
+            surfaces: by threat model or name; those that it does not offer are passed over.
             attack: PGD with the row's budget.
             images: the row's.
             before: which of them other attacks of no larger budget broke, bool of shape (N,), by name.
             restarts: starts of the untargeted attack.
-            also: names of surfaces beside the adaptive one and the white box.
         """
-        surfaces = [defended.surface(name) for name in (ThreatModel.ADAPTIVE, ThreatModel.WHITE_BOX, *also)]
+        offered = [defended.surface(name) for name in surfaces if str(name) in defended.surfaces]
         classes = self.bench.dataset.num_classes
-        stages = multi_targeted(surfaces, attack, num_classes=classes, restarts=restarts)
+        stages = multi_targeted(offered, attack, num_classes=classes, restarts=restarts)
         return self.bench.worst_case(defended, stages, images, before=before)
 
     @staticmethod

@@ -79,10 +79,10 @@ class ScaledMargins(MeanProbability):
     """The same answers, but an attacker climbs the mean of the members' log-odds, each divided by its logits' spread.
 
     Of members whose logits differ in scale, the largest decide the mean probability and its gradient almost alone, and
-    an attack on it does not see what the others will say once that member is fooled. (On 200 held-out training images of
-    the digits at ε = 0.2, an ensemble of distilled networks had 37 right under one PGD on the mean probability and 18 on
-    this; with ten restarts and towards each wrong class, 8 and 1. Of plainly trained networks, which are alike in scale,
-    one PGD left 7 and 13: so this is a surface beside the mean probability, and not in its place.)
+    an attack on it does not see what the others will say once that member is fooled. On 200 held-out training images
+    of the digits at ε = 0.2, an ensemble of distilled networks had 37 right under one PGD on the mean probability and
+    18 on this; with ten restarts and towards each wrong class, 8 and 1. Of plainly trained networks, which are alike in
+    scale, one PGD left 7 and 13: so this is a surface beside the mean probability, and not in its place.
     """
 
     def attack_loss(self, x: Tensor, y: Tensor, targeted: bool) -> tuple[Tensor, Tensor]:  # noqa: ARG002

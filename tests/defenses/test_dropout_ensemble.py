@@ -205,6 +205,10 @@ def test_the_plurality_decides_and_a_tie_goes_to_the_larger_mean_probability() -
 
 def test_it_keeps_the_contract(bench: Bench) -> None:
     defended = check_defense(DropoutEnsemble, bench)
+    # It says that noise too small to see draws other masks, and so it does.
+    assert defended.random_by_image
+    x = bench.test_split.x
+    assert not torch.allclose(defended.decide(x).score, defended.decide((x - 1e-6).clamp(0, 1)).score, atol=0.1)
     decision = defended.decide(bench.test_split.x)
     assert float(decision.score.min()) >= 0
     assert float(decision.score.max()) <= math.log(10)

@@ -9,13 +9,20 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_robust.attacks.objectives import rejection_counts_as
+from pytest_robust.attacks.objectives import rejection_counts_as, runner_up
 from pytest_robust.bench import profile
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.settings import Settings
 from pytest_robust.data.split import Split
 from pytest_robust.defenses import mismatch
-from pytest_robust.defenses.mismatch import Mismatch, MismatchAware, attacked_images, detector_images, features_of
+from pytest_robust.defenses.mismatch import (
+    LabelFirst,
+    Mismatch,
+    MismatchAware,
+    attacked_images,
+    detector_images,
+    features_of,
+)
 from pytest_robust.errors import SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.testing import check_defense
@@ -150,6 +157,28 @@ def test_an_attacker_who_looks_fools_both_where_one_who_does_not_is_detected(
     assert bool((first.predict(blind) == 1).all())
     assert not bool(wrong_and_accepted(blind).any())
     assert bool(wrong_and_accepted(aware).all())
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_label_first_turns_to_the_detector_where_the_label_is_wrong(
+    two_networks: tuple[Classifier, Classifier], targeted: bool
+) -> None:
+    first, _ = two_networks
+    label_first = LabelFirst(two_networks, Disagreement(), "softmax")
+    x = torch.tensor([[0.02, 0.3], [0.08, 0.3], [0.3, 0.28], [0.9, 0.1]]).view(4, 1, 2, 1).requires_grad_()
+    # An untargeted attack leaves class 0, a targeted one goes to class 1: one and the same attack, of two signs.
+    y = torch.full((4,), int(targeted))
+    outputs, values = label_first.attack_loss(x, y, targeted)
+    (got,) = torch.autograd.grad(-values.sum() if targeted else values.sum(), x)
+    log_odds = runner_up(first(x), torch.zeros(4, dtype=torch.int64))
+    suspicion = label_first._outputs(x)[1]
+    label, detector = (torch.autograd.grad(part.sum(), x)[0] for part in (log_odds, -suspicion))
+    assert (log_odds < 1).tolist() == [True, True, False, False]
+    torch.testing.assert_close(got, torch.cat([label[:2], detector[2:]]))
+    assert torch.equal(outputs, label_first(x))
+    # Whatever is wrong and accepted is worth more than what is wrong and rejected, or right.
+    worth = (-values if targeted else values).detach()
+    assert float(worth[2]) > float(worth[[0, 1, 3]].max())
 
 
 class Suspects(nn.Module):
