@@ -15,7 +15,7 @@ from pytest_robust.errors import SettingsError
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.threats.defended import Defended
 
-#: Standard deviation of the noise, in units of [0, 1] images (our choice): hundreds of times less than a grey level, so
+#: Standard deviation of the noise, in units of [0, 1] images (our choice): thousands of times less than a grey level, so
 #: that nothing but the draw changes, and sixteen float32 numbers around 0.5, so that no draw is met twice.
 SIGMA = 1e-6
 #: Tries for each image, as `redraws` of `Bench.worst_case` has it by default (our choice: a budget of queries; every
@@ -41,11 +41,7 @@ def redraw(defended: Defended, split: Split, at: Tensor, attack: Attack, *, draw
     Raises:
         SettingsError: the attack has no budget, or one in another norm.
     """
-    order, eps = _ORDERS.get(str(attack.norm)), attack.eps
-    if order is None or eps is None:
-        raise SettingsError(
-            f"images are redrawn within a budget in L∞ or L2, and {attack.title} has none: choose another attack."
-        )
+    order, eps = ball_of(attack)
     made, found = at.clone(), torch.zeros(len(at), dtype=torch.bool)
     with suitable_threads(split.input_shape, defended.device):
         for number in range(draws):
@@ -61,3 +57,17 @@ def redraw(defended: Defended, split: Split, at: Tensor, attack: Attack, *, draw
     title = f"redraw(sigma={SIGMA:g}, draws={draws})"
     provenance = {"attack": "redraw", "title": title, "budget": eps, "norm": attack.norm, "data": split.name}
     return AdversarialSet(split, made, found, torch.zeros_like(found), provenance=provenance)
+
+
+def ball_of(attack: Attack) -> tuple[float, float]:
+    """Order of the norm and radius of the ball in which images are redrawn.
+
+    Raises:
+        SettingsError: the attack has no budget, or one in another norm than L∞ and L2.
+    """
+    order, eps = _ORDERS.get(str(attack.norm)), attack.eps
+    if order is None or eps is None:
+        raise SettingsError(
+            f"images are redrawn within a budget in L∞ or L2, and {attack.title} has none: choose another attack."
+        )
+    return order, eps

@@ -15,7 +15,7 @@ from torch import Tensor
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.objectives import rejection_counts_as, runner_up
-from pytest_robust.attacks.redraw import redraw
+from pytest_robust.attacks.redraw import ball_of, redraw
 from pytest_robust.data.split import Split
 from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.evaluation import Evaluation
@@ -95,6 +95,8 @@ class Cascade:
             SettingsError: as `Bench.worst_case` does.
         """
         check_stages(stages)
+        if defended.random_by_image:
+            ball_of(stages[0].attack)  # its error comes now, and not after all attacks
         worst = WorstCase.start(defended.name, self.evaluate(defended, split), before)
         tried: list[Tensor] = []  # what each stage made, in the places of all images
         for number, stage in enumerate(stages, 1):

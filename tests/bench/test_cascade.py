@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_robust.attacks.attack import Attack
-from pytest_robust.attacks.catalogue import PGD
+from pytest_robust.attacks.catalogue import DEEPFOOL, PGD
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.cascade import Stage, multi_targeted
 from pytest_robust.data.split import Split
@@ -267,6 +267,16 @@ def test_stages_that_cannot_be(bench: Bench, stages: list[Attack], sentence: str
     surface = network(0)
     with pytest.raises(SettingsError, match=sentence):
         bench.worst_case(network_alone(surface, "v"), [Stage(surface, a) for a in stages], images(surface))
+
+
+def test_what_cannot_be_redrawn_is_said_before_anything_is_attacked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surface = network(0)
+    monkeypatch.setattr(bench, "attack", lambda *_: pytest.fail("attacked first"))
+    stage = Stage(surface, DEEPFOOL)
+    with pytest.raises(SettingsError, match="redrawn within a budget in L∞ or L2, and deepfool"):
+        bench.worst_case(random_by_image(surface), [stage], images(surface))
 
 
 def test_a_mask_of_other_images_is_refused(bench: Bench) -> None:
