@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import math
@@ -187,8 +188,11 @@ class Attack:
         accepted = set(inspect.signature(self.art_class().__init__).parameters)
         known = (accepted - {"self", "estimator", "classifier", "targeted"}) | set(self.params)
         if name not in known:
+            # Who asks for a budget does not mean DeepFool's epsilon, which is an overshoot.
+            near = [] if name == "eps" else difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]!r}? It" if near else "it"
             raise SettingsError(
-                f"the attack {self.name!r} takes no parameter {name!r}; it takes: {', '.join(sorted(known))}."
+                f"the attack {self.name!r} takes no parameter {name!r}; {hint} takes: {', '.join(sorted(known))}."
             )
 
     def _norm_after(self, params: Mapping[str, Any]) -> Norm | None:
@@ -213,7 +217,7 @@ class Attack:
                 )
         if self.eps is None:
             return
-        if self.norm == "linf" and not 0 < self.eps <= 1:
+        if self.norm == "linf" and 1 < self.eps < math.inf:
             raise SettingsError(
                 f"the attack {self.name!r} has eps={self.eps:g}, but images are in [0, 1], so an L∞ budget is in "
                 "(0, 1]: write 8/255, not 8."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from inspect import get_annotations
@@ -12,6 +13,7 @@ from torch import nn
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.defense import Defense
+from pytest_robust.bench.profile import Profile
 from pytest_robust.data.split import Split
 from pytest_robust.errors import DefenseError, SettingsError
 from pytest_robust.models.classifier import Classifier
@@ -35,6 +37,30 @@ def check_surface(surface: object) -> None:
         f"an attack needs a Classifier to attack, not {surface!r}: bench.classifier, bench.surrogate, or "
         "bench.surface(defended, 'adaptive')."
     )
+
+
+def check_has_surfaces(defended: object, threat_model: object) -> None:
+    """Raise SettingsError unless `defended` is something that shows surfaces to attackers."""
+    if isinstance(defended, Defended):
+        return
+    if isinstance(defended, Classifier):
+        raise SettingsError(
+            f"bench.surface needs a defended model, but {defended.name!r} is a Classifier, which an attacker "
+            "differentiates as it is: attack it itself, bench.attack(classifier, 'pgd')."
+        )
+    raise SettingsError(
+        f"bench.surface needs a defended model to show its surface for {str(threat_model)!r}, not "
+        f"{type(defended).__name__}: write bench.surface(bench.defend('dustbin'), {str(threat_model)!r})."
+    )
+
+
+def check_profile_fields(changes: Mapping[str, object]) -> None:
+    """Raise SettingsError for a field that profiles do not have, with the nearest that they have."""
+    known = [field.name for field in fields(Profile)]
+    for name in changes.keys() - set(known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(known)}."
+        raise SettingsError(f"bench.with_profile({name}=...): a profile has no field {name!r}; {hint}")
 
 
 def check_attack_object(attack: object) -> None:

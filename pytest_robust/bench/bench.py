@@ -23,7 +23,9 @@ from pytest_robust.bench.arguments import (
     check_defended,
     check_defense_object,
     check_evaluated,
+    check_has_surfaces,
     check_parameters,
+    check_profile_fields,
     check_surface,
 )
 from pytest_robust.bench.cascade import Cascade, Stage
@@ -145,7 +147,11 @@ class Bench:
         """The same run with fields of its profile changed: a paper's own network, epochs and sizes.
 
         Data, store, ledger and what is in memory are shared; `classifier` and `surrogate` are the new profile's.
+
+        Raises:
+            SettingsError: a profile has no such field.
         """
+        check_profile_fields(changes)
         other = Bench(self.settings, self.registries, self._progress, replace(self.profile, **changes))
         other.store, other.ledger, other._evaluator = self.store, self.ledger, self._evaluator
         other._models, other._trained_apart = self._models, self._trained_apart
@@ -347,9 +353,12 @@ class Bench:
         """What an attacker differentiates: the surrogate under `transfer`, else a surface of `defended`.
 
         Raises:
-            SettingsError: the defense offers no surface for this threat model.
+            SettingsError: the defense offers no surface for this threat model, or `defended` is something else.
         """
-        return self.surrogate if threat_model == ThreatModel.TRANSFER else defended.surface(threat_model)
+        if threat_model == ThreatModel.TRANSFER:
+            return self.surrogate
+        check_has_surfaces(defended, threat_model)
+        return defended.surface(threat_model)
 
     # -- attacks and evaluation ----------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,12 @@ from pytest_robust.gate.worst import WorstImages, worst_first, worst_images
 
 #: Characters of a value that pytest shows in full where an assertion fails.
 SHOWN = 230
+#: What the field and other libraries call attributes of a result.
+MEANT: Mapping[str, str] = {
+    "robust_accuracy": "accuracy",
+    "adversarial_accuracy": "accuracy",
+    "success_rate": "attack_success_rate",
+}
 
 
 def nobody(_result: Result, _looked_at: str) -> None:
@@ -254,6 +261,16 @@ class Result:
             "device": self.device,
             "checks": list(self.found),
         }
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise AttributeError for a name that a result has not, with the one that is meant."""
+        if name.startswith("_") or hasattr(type(self), name):
+            return object.__getattribute__(self, name)  # what is missing is inside it
+        names = [each for each in dir(type(self)) if not each.startswith("_")]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        meant = MEANT.get(name, near[0] if near else "")
+        hint = f"did you mean result.{meant}?" if meant else f"it has: {', '.join(names)}."
+        raise AttributeError(f"a result has no {name!r}; {hint}", name=name, obj=self)
 
     def __repr__(self) -> str:
         """Short enough for pytest to show it whole; `explain` says the rest."""

@@ -39,11 +39,19 @@ def described(device: str) -> str:
     """`device` for the report header; "auto" says what it comes to where that can be told for nothing."""
     if device != "auto":
         return device
-    if "torch" in sys.modules:
-        from pytest_robust.bench.settings import resolve_device
+    known = "torch" in sys.modules or no_accelerator(sys.platform, os.path.exists)
+    return f"auto ({came_to(device)})" if known else "auto"
 
-        return f"auto ({resolve_device(device)})"
-    return "auto (cpu)" if no_accelerator(sys.platform, os.path.exists) else "auto"
+
+def came_to(device: str) -> str:
+    """What `device` came to, for reports; torch is imported only where there may be a GPU."""
+    if device != "auto":
+        return device
+    if "torch" not in sys.modules and no_accelerator(sys.platform, os.path.exists):
+        return "cpu"
+    from pytest_robust.bench.settings import resolve_device
+
+    return str(resolve_device(device))
 
 
 def no_accelerator(platform: str, exists: Callable[[str], bool]) -> bool:

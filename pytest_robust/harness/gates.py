@@ -149,9 +149,10 @@ class RequirementItem(GateItem):
         problem = ""
         if judged.outcome != "pass":
             folder = self.parent.session_state.options.report
-            # By file and line, as errors name a requirement.
-            where = f"{self.parent.gate.path}-{self.line}"
-            picture = picture_of(folder, where, self.name, judged.measurement.worst_images)
+            # A title is there once in a file, and stays where lines above it are added.
+            picture = picture_of(
+                folder, f"{self.parent.gate.path}-{self.name}", self.name, judged.measurement.worst_images
+            )
             judged, problem = replace(judged, picture=picture.name), picture.problem
         row = {**judged.as_dict(), "gate_keeps": kept_by(self.parent.gate)}
         record_requirement(self, row, entry and asdict(entry))

@@ -165,9 +165,13 @@ def _raw(option: Option, config: pytest.Config) -> tuple[Any, str, Path]:
     try:
         value = config.getini(option.dest)
     except (TypeError, ValueError, pytest.UsageError) as error:
-        raise pytest.UsageError(f"{where}: {error}") from None
+        raise pytest.UsageError(f"{where}: {_INI_NEEDS.get(option.kind, error)}") from None
     base = config.inipath.parent if config.inipath else config.rootpath
     return (None if value in ("", []) else value), where, base
+
+
+#: What pytest cannot read, and says in words of Python's.
+_INI_NEEDS = {"number": "it is no whole number: write 0, or any above.", "flag": "it is no flag: write true or false."}
 
 
 def _names(value: Sequence[str], _base: Path) -> tuple[str, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 #: Characters of a file's name (ours): file systems take 255 bytes, archives and their readers often fewer.
 LONGEST = 100
+#: What a picture is called: its own name, and never a path out of the folder.
+OURS = re.compile(r"worst-[A-Za-z0-9._-]+\.png")
+#: Lists the pictures of a run; `reports.results`, which writes it, says so too.
+RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,24 @@ def picture_of(folder: Path | None, where: str, title: str, worst: Callable[[], 
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return Picture(problem=f"the worst images cannot be drawn into {folder} ({reason}).")
+
+
+def pictures_of(folder: Path) -> set[str]:
+    """Names of the pictures of worst images that the ``results.json`` in the folder lists; none where it has none."""
+    try:
+        document = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        rows = [*document["requirements"], *document["results"]]
+        names = {str(row.get("picture")) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # there is none, or it is not ours
+        return set()
+    return {name for name in names if OURS.fullmatch(name)}
+
+
+def remove_pictures(folder: Path, names: set[str]) -> None:
+    """Delete pictures of an earlier run from the folder; one that cannot be deleted stays."""
+    for name in names:
+        with suppress(OSError):
+            (folder / name).unlink()
 
 
 def file_name(where: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_robust.errors import RobustError
-from pytest_robust.harness.devices import described
+from pytest_robust.harness.devices import came_to, described
+from pytest_robust.harness.pictures import pictures_of, remove_pictures
 from pytest_robust.harness.session import RobustSession
 
 
@@ -19,8 +20,7 @@ def header(session: RobustSession) -> str:
     options = session.options
     parts = [
         f"device {described(options.device)}",
-        f"data set {options.dataset}",
-        f"scale {options.scale}",
+        *([] if _gates_alone(session) else [f"data set {options.dataset}", f"scale {options.scale}"]),
         f"seed {options.seed}",
         f"cache {_short(_cache(options.cache))}",
     ]
@@ -30,6 +30,12 @@ def header(session: RobustSession) -> str:
         if names:
             parts.append(f"{plural} {', '.join(names)}")
     return f"robust: {', '.join(parts)}"
+
+
+def _gates_alone(session: RobustSession) -> bool:
+    """Whether the command line names nothing but robust.toml files, which have images of their own."""
+    named = [str(arg).partition("::")[0] for arg in session.config.args]
+    return bool(named) and all(Path(name).name == "robust.toml" for name in named)
 
 
 def _cache(given: Path | None) -> Path | None:
@@ -110,7 +116,7 @@ def write_report(session: RobustSession) -> None:
         "dataset": options.dataset,
         "family": None if options.family is None else family_title(options.family),
         "scale": options.scale,
-        "device": options.device,
+        "device": came_to(options.device),
         "seed": options.seed,
         # Sums depend on their order, so figures of large networks can differ with the number of threads.
         "cpus": os.cpu_count(),
@@ -126,6 +132,8 @@ def write_report(session: RobustSession) -> None:
         "diagnoses": records.diagnoses,
         "results": _without_words(records.results),
     }
+    drawn = {str(row["picture"]) for row in (*records.requirements, *records.results) if row.get("picture")}
+    earlier = pictures_of(options.report) - drawn
     try:
         write_results(options.report, records.claims, records.events, settings, versions, **told)
         write_summary(
@@ -140,6 +148,7 @@ def write_report(session: RobustSession) -> None:
         )
     except RobustError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+    remove_pictures(options.report, earlier)  # of requirements that hold by now
 
 
 def _without_words(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -201,7 +201,12 @@ def _apart(family: str, name: str, network: nn.Module, device: torch.device) -> 
 
 
 def _mapping(family: str, made: object) -> Mapping[str, object]:
-    if not isinstance(made, Mapping) or not all(isinstance(key, str) for key in made):
+    if isinstance(made, Mapping) and (wrong := [key for key in made if not isinstance(key, str)]):
+        raise FamilyError(
+            f"the family {family!r}: names of networks must be text, not {type(wrong[0]).__name__}: write "
+            f"{str(wrong[0])!r} for {wrong[0]!r}."
+        )
+    if not isinstance(made, Mapping):
         raise FamilyError(
             f"the family {family!r} must be names to networks, like {{'small': net, 'large': other}}, not a "
             f"{type(made).__name__}."

@@ -36,11 +36,12 @@ def test_configuring_changes_what_is_named_and_nothing_else():
 @pytest.mark.parametrize(
     ("params", "complaint"),
     [
-        ({"eps": 8}, "8/255"),
-        ({"eps": 0.0}, "8/255"),
-        ({"eps": float("nan")}, "8/255"),
+        ({"eps": 0.0}, "eps=0; a budget is positive and finite"),
+        ({"eps": float("nan")}, "eps=nan; a budget is positive and finite"),
         ({"eps": -1.0, "norm": 2}, "positive and finite"),
-        ({"epsilon": 0.1}, "no parameter 'epsilon'.*eps"),
+        ({"eps": -0.1}, "eps=-0.1; a budget is positive and finite"),
+        ({"eps": 8}, "write 8/255, not 8"),
+        ({"epsilon": 0.1}, "takes no parameter 'epsilon'; did you mean 'eps'"),
         ({"norm": 3}, "norm=3"),
         ({"targeted": True}, "least_likely"),
         ({"target": "random"}, "target='random'"),

@@ -49,6 +49,8 @@ def test_a_classifier_of_ones_own_is_attacked_and_evaluated_untrained(bench: Ben
 @pytest.mark.parametrize(
     ("call", "match"),
     [
+        (lambda b, _: b.surface(linear(), "adaptive"), "needs a defended model, but .* is a Classifier"),
+        (lambda b, _: b.surface("dustbin", "adaptive"), r"not str: write bench.surface\(bench.defend\('dustbin'\)"),
         (lambda b, s: b.attack(b_defended(b), "fgsm", s), r"bench.surface\(defended, 'adaptive'\)"),
         (lambda b, s: b.attack(linear().network, "fgsm", s), "wrap it: pytest_robust.Classifier"),
         (lambda b, s: b.attack("dustbin", "fgsm", s), "needs a Classifier to attack, not 'dustbin'"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from pytest_robust.bench.bench import Bench
+from pytest_robust.errors import SettingsError
 
 
 def test_it_has_its_own_network_and_sizes_and_leaves_the_run_as_it_was(make_bench: Callable[..., Bench]) -> None:
@@ -25,3 +28,11 @@ def test_what_it_spends_is_the_runs(make_bench: Callable[..., Bench]) -> None:
     assert run.ledger.count("trained") + run.ledger.count("loaded") == 1
     assert run.train(run.recipe(architecture="mlp", epochs=1)) is trained
     assert paper.evaluate(paper.defend("none")).accuracy.n == run.evaluate(run.defend("none")).accuracy.n
+
+
+@pytest.mark.parametrize(("name", "said"), [("epoch", "did you mean 'epochs'"), ("zzz", "it has: architecture, ")])
+def test_a_field_that_no_profile_has_is_told_with_the_nearest(
+    make_bench: Callable[..., Bench], name: str, said: str
+) -> None:
+    with pytest.raises(SettingsError, match=rf"with_profile\({name}=\.\.\.\): a profile has no field '{name}'; {said}"):
+        make_bench().with_profile(**{name: 3})

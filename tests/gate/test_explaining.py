@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -115,3 +117,23 @@ def test_as_dict_is_plain_data(robust, toy, images):
     assert found["parameters"]["eps"] == BUDGET
     assert found["accuracy"]["n"] == len(images)
     assert found["checks"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("robust_accuracy", "accuracy"), ("success_rate", "attack_success_rate"), ("cleanaccuracy", "clean_accuracy")],
+)
+def test_a_name_that_a_result_has_not_is_told_with_the_one_that_is_meant(robust, toy, images, name, meant):
+    result = robust.evaluate(toy, images)
+    with pytest.raises(AttributeError, match=rf"^a result has no '{name}'; did you mean result\.{meant}\?$"):
+        getattr(result, name)
+    assert not hasattr(result, "xyz")
+    assert copy.copy(result).accuracy == result.accuracy
+
+
+def test_an_error_inside_an_attribute_of_a_result_stays_what_it_is(robust, toy, images):
+    def told(result, looked_at):
+        raise AttributeError("inside")
+
+    with pytest.raises(AttributeError, match=r"^inside$"):
+        _ = replace(robust.evaluate(toy, images), told=told).accuracy

@@ -118,7 +118,7 @@ def test_resizing_is_torchvisions():
     [
         ({}, "has no networks"),
         ([Brightest()], "must be names to networks, .* not a list"),
-        ({1: Brightest()}, "must be names to networks"),
+        ({1: Brightest()}, "names of networks must be text, not int: write '1' for 1"),
         (None, "must be names to networks, .* not a NoneType"),
         ({"a": Brightest(), "b": "resnet18"}, "'b' is a str, but a torch.nn.Module"),
         ({"a": Member("resnet18")}, "'a' is a str, but a torch.nn.Module"),

@@ -140,9 +140,26 @@ def test_the_worst_images_of_a_failed_requirement_are_drawn_into_the_report(pyte
     failing = '[[require]]\nattack = "fgsm"\neps = 0.2\nat_least = 0.9\n[[require]]\nat_least = 0.1'
     result = gate(failing, "--robust-report=report")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["  worst images: *, * (worst-robust.toml-4.png)"])
-    assert [row["picture"] for row in results(pytester)["requirements"]] == ["worst-robust.toml-4.png", ""]
-    assert [path.name for path in (pytester.path / "report").glob("*.png")] == ["worst-robust.toml-4.png"]
+    [drawn] = [path.name for path in (pytester.path / "report").glob("*.png")]
+    assert drawn.startswith("worst-robust.toml-fgsm-eps-0.2-accuracy-0.9-")
+    result.stdout.fnmatch_lines([f"  worst images: *, * ({drawn})"])
+    assert [row["picture"] for row in results(pytester)["requirements"]] == [drawn, ""]
+
+
+def test_the_pictures_of_an_earlier_run_go_with_its_report_and_nothing_else_does(pytester, gate):
+    failing = '[[require]]\nat_least = {}\n[[require]]\nattack = "fgsm"\neps = 0.2\nat_least = 0.9'
+    report = pytester.path / "report"
+    gate(failing.format(0.999), "--robust-report=report")
+    both = {path.name for path in report.glob("*.png")}
+    mine = {"worst-mine.png", "figure.png"}
+    for name in mine:
+        (report / name).write_bytes(b"mine")
+    gate(failing.format(0.1), "--robust-report=report")
+    left = {path.name for path in report.glob("*.png")}
+    assert len(both) == 2
+    assert left - mine == {row["picture"] for row in results(pytester)["requirements"] if row["picture"]}
+    assert mine < left
+    assert len(left - mine) == 1
 
 
 OPEN = '[[require]]\nattack = "fgsm"\neps = 0.04\nat_least = {}'

@@ -17,6 +17,14 @@ def test_the_header_says_what_the_options_come_to(suite):
     assert result.stdout.str().count("robust: device") == 1
 
 
+def test_a_run_of_robust_toml_alone_has_no_data_set_of_the_plugins(suite, pytester):
+    (pytester.path / "robust.toml").write_text("")
+    gate = pytester.runpytest("robust.toml", "--device=cpu")
+    gate.stdout.fnmatch_lines(["robust: device cpu, seed 0, cache *"])
+    both = suite("def test(): pass", "robust.toml", "test_it.py", "--device=cpu")
+    both.stdout.fnmatch_lines([LINE])
+
+
 def test_without_options_the_line_comes_with_the_tests_that_need_it(suite):
     assert "robust: device" not in suite("def test(): pass").stdout.str()
     result = suite("def test(robust_bench): pass")

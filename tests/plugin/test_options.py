@@ -134,6 +134,21 @@ def test_a_missing_data_root_is_fine_where_it_is_about_to_be_filled(pytester):
     assert options(pytester, "--data-root=new", "--download").data_root == pytester.path / "new"
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("robust_seed = four", "robust_seed in *tox.ini: *whole number*"),
+        ("robust_strict_data = maybe", "robust_strict_data in *tox.ini: it is no flag: write true or false."),
+    ],
+)
+def test_an_ini_key_that_cannot_be_read_is_a_sentence_of_ours(pytester, line, said):
+    pytester.makeini(f"[pytest]\n{line}\n")
+    result = pytester.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    assert "invalid" not in result.stderr.str()
+
+
 def test_help_is_given_whatever_the_options_say(pytester):
     pytester.makeini("[pytest]\nrobust_dataset = no_such\n")
     result = pytester.runpytest("--help")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from pytest_robust.gate.worst import WorstImages
-from pytest_robust.harness.pictures import file_name, picture_of
+from pytest_robust.harness.pictures import file_name, picture_of, pictures_of
 from pytest_robust.threats.decision import Decision
 
 PLACES = [
@@ -38,6 +39,20 @@ def test_a_picture_is_drawn_whatever_the_test_is_called(tmp_path: Path, title: s
     assert picture.problem == ""
     assert (tmp_path / picture.name).is_file()
     assert picture_of(None, "robust.toml-1", title, one).name == ""
+
+
+@pytest.mark.parametrize("name", ["../worst-x.png", "worst-../x.png", "/worst-x.png", "figure.png", "", None, 3])
+def test_only_pictures_in_the_folder_are_listed_as_ours(tmp_path: Path, name: object):
+    document = {"requirements": [{"picture": name}, {}], "results": [{"picture": "worst-a.png"}]}
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    assert pictures_of(tmp_path) == {"worst-a.png"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"requirements": 3, "results": []}', '{"requirements": [1]}'])
+def test_a_file_that_is_no_report_lists_no_pictures(tmp_path: Path, text: str):
+    assert pictures_of(tmp_path / "nowhere") == set()
+    (tmp_path / "results.json").write_text(text)
+    assert pictures_of(tmp_path) == set()
 
 
 def test_a_picture_that_cannot_be_drawn_is_said_and_raises_nothing(tmp_path: Path):
