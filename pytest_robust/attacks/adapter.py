@@ -43,6 +43,8 @@ _NORMS: dict[str, Norm] = {
 _NEEDS = {"BrendelBethgeAttack": "numba"}
 #: Attacks of ART's that break in batches of more than one image.
 _ONE_BY_ONE = frozenset({"ZooAttack"})
+#: Attacks made of others, some of which ask for gradients.
+_COMPOSED = frozenset({"AutoAttack"})
 #: What `Attack.build` fills in itself.
 _NOT_SETTINGS = frozenset({"self", "estimator", "classifier", "targeted", "verbose", "summary_writer", "seed"})
 
@@ -115,6 +117,27 @@ class Adapted(TorchAttack):
         robust = (self.logits(x).argmax(1) == y) != bool(self.targeted)
         return robust.nonzero()[:, 0]
 
+    def own_gradients(self, x: Tensor, y: Tensor) -> list[Tensor]:
+        """Gradients of the losses that the attack climbs, one of shape (n, C, H, W) each, on the CPU.
+
+        Those that it gets from ART's estimators: a cross-entropy's, mostly, which in float32 is exactly zero where
+        logits are large. An attack that differentiates the logits themselves, or none, has no such loss.
+
+        Args:
+            x: images, float32 of shape (n, C, H, W).
+            y: labels, or targets where the attack is targeted, int64 of shape (n,).
+        """
+        images = x.cpu().numpy()
+        labels = F.one_hot(y.cpu(), self.estimator.nb_classes).float().numpy()
+        with current_device(self.device):
+            return [torch.from_numpy(estimator.loss_gradient(images, labels)) for estimator in self._climbed]
+
+    @property
+    def _climbed(self) -> list[Any]:
+        """The estimators whose loss is climbed: the attack's own, or of those that it is made of."""
+        attacks = [self.attack, *getattr(self.attack, "attacks", ())]
+        return [each.estimator for each in attacks if LossGradientsMixin in (each._estimator_requirements or ())]
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
@@ -160,12 +183,13 @@ def art_attack(name: str) -> Attack:
         params["batch_size"] = None
     norm = NORMS.get(str(params.get("norm")).removesuffix(".0"), _NORMS.get(name))
     requirements = art_class._estimator_requirements or ()
+    differentiates = LossGradientsMixin in requirements or ClassGradientsMixin in requirements or name in _COMPOSED
     return Attack(
         name=f"art:{name}",
         implementation=f"{art_class.__module__}:{art_class.__name__}",
         params={k: "inf" if v == np.inf else v for k, v in params.items()},
         norm=norm,
-        gradient_calls=int(LossGradientsMixin in requirements or ClassGradientsMixin in requirements),
+        gradient_calls=int(differentiates),
         iterations=tuple(k for k in ("max_iter", "num_random_init", "nb_random_init") if k in params),
         reference=f"ART's {art_class.__module__}.{art_class.__name__}",
     )

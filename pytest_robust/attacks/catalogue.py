@@ -81,7 +81,8 @@ APGD = Attack(
         "eps_step": 0.1,
         "max_iter": 100,
         "nb_random_init": 1,
-        "loss_type": "cross_entropy",
+        # A loss whose gradient large logits do not round to zero; ART's are "cross_entropy", "difference_logits_ratio".
+        "loss_type": None,
         "batch_size": None,
     },
     iterations=("max_iter", "nb_random_init"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,8 +17,10 @@ from pytest_robust.models.classifier import Classifier
 
 #: Rounding that an attack in float32 may leave over its budget: relative, and absolute.
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
-#: Images on which the surface's gradient is looked at: enough to see masking, cheap beside the attack.
-GRADIENT_SAMPLE = 256
+#: Images on which the surface's gradient is looked at: enough to see masking, cheap beside the attack. They are drawn
+#: at random, as images are often sorted by class and a mask can lie on some classes alone; always by the same seed, so
+#: that the same images give the same share.
+GRADIENT_SAMPLE, SAMPLE_SEED = 256, 9_000_003
 
 
 def check_output(attack: Attack, clean: Tensor, perturbed: object) -> None:
@@ -59,20 +64,41 @@ def _loss(surface: Classifier, images: Tensor, labels: Tensor) -> Tensor:
     return runner_up(rejection_counts_as(logits, labels) if surface.rejects else logits, labels)
 
 
-def zero_gradient_share(surface: Classifier, x: Tensor, y: Tensor) -> float:
-    """The share of images on which the surface's input gradient is exactly zero, of a sample of the first ones.
+def zero_gradient_share(
+    surface: Classifier, x: Tensor, y: Tensor, *, attack: Any = None, goal: Tensor | None = None
+) -> float:
+    """The share of images that an attack gets no gradient for: exactly zero, on a random sample of fixed seed.
+
+    Args:
+        surface: what is differentiated.
+        x: images, float32 of shape (N, C, H, W), in [0, 1].
+        y: true labels, int64 of shape (N,).
+        attack: built for the surface; its own losses count too where it has any (`Adapted.own_gradients`).
+        goal: what `attack` is given, labels or targets; `y` by default.
 
     Raises:
         AttackError: the gradient is NaN or infinite, or the surface cannot be differentiated.
     """
-    images, labels = x[:GRADIENT_SAMPLE], y[:GRADIENT_SAMPLE]
-    if len(images) == 0:
+    if len(x) == 0:
         return 0.0
+    rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(SAMPLE_SEED))[:GRADIENT_SAMPLE].to(x.device)
+    parts = (x[rows], y[rows], (y if goal is None else goal)[rows])
     size = comfortable_batch(surface.input_shape, surface.device)
+    own = getattr(attack, "own_gradients", None)
     with frozen(surface), torch.enable_grad():
-        batches = zip(images.split(size), labels.split(size), strict=True)
-        zero = [_is_zero(surface, batch.to(surface.device), batch_labels) for batch, batch_labels in batches]
+        zero = [
+            _is_zero(surface, images.to(surface.device), labels) | _any_zero(own, images, goals).to(surface.device)
+            for images, labels, goals in zip(*(part.split(size) for part in parts), strict=True)
+        ]
     return float(torch.cat(zero).float().mean())
+
+
+def _any_zero(own: Callable[[Tensor, Tensor], list[Tensor]] | None, x: Tensor, goal: Tensor) -> Tensor:
+    """Whether any of an attack's own gradients is exactly zero, bool of shape (n,)."""
+    zero = torch.zeros(len(x), dtype=torch.bool)
+    for gradient in [] if own is None else own(x, goal):
+        zero |= (gradient.flatten(1) == 0).all(1)
+    return zero
 
 
 def _is_zero(surface: Classifier, x: Tensor, y: Tensor) -> Tensor:

@@ -81,9 +81,11 @@ def craft(
     overrides: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
     with frozen(surface), seeded(seed, surface.device), suitable_threads(surface.input_shape, surface.device):
         targets = targets_for(attack, surface, split)
-        share = zero_gradient_share(surface, split.x, split.y) if attack.gradient_calls else 0.0
         built = attack.build(surface, seed=seed, **overrides)
         wanted = split.y if targets is None else targets
+        share = 0.0
+        if attack.gradient_calls:
+            share = zero_gradient_share(surface, split.x, split.y, attack=built, goal=wanted)
         perturbed = built.perturb(split.x, wanted) if len(split) else split.x.clone()
         check_output(attack, split.x, perturbed)
         perturbed = perturbed.clamp(0, 1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_robust.attacks.checks import zero_gradient_share
+from pytest_robust.attacks.crafting import targets_for
 from pytest_robust.attacks.geometry import Noise, steepest
 from pytest_robust.attacks.objectives import margin, rejection_counts_as
 from pytest_robust.data.split import Split
@@ -71,8 +72,9 @@ def gradient_available(subject: Subject) -> Finding:
     shares: dict[str, float] = {}
     try:
         with subject.undisturbed():
+            attack = subject.attack.build(subject.surface, seed=subject.seed)
             for place, at in (("at the image", images), ("at a random start", starts)):
-                zero = zero_gradient_share(subject.surface, at.x, at.y)
+                zero = zero_gradient_share(subject.surface, at.x, at.y, attack=attack, goal=_goal(subject, at))
                 shares[f"attack's loss, {place}"] = zero
                 for name, loss in (("cross-entropy", cross_entropy), ("margin", margin_loss)):
                     shares[f"{name}, {place}"] = _unusable(input_gradient(subject, at.x, at.y, loss))
@@ -92,6 +94,12 @@ def gradient_available(subject: Subject) -> Finding:
         "the saturation, or attack gradient-free."
     )
     return Finding(True, sentence, len(images), shares, None if own else Severity.WARNING)
+
+
+def _goal(subject: Subject, at: Split) -> Tensor:
+    """What the attack is given: labels, or targets where it is targeted."""
+    targets = targets_for(subject.attack, subject.surface, at)
+    return at.y if targets is None else targets
 
 
 def _unusable(gradient: Tensor) -> float:

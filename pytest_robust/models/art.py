@@ -39,8 +39,8 @@ class _PlacedClassifier(PyTorchClassifier):  # type: ignore[misc]
         return super()._apply_preprocessing(x, y, fit=fit, no_grad=no_grad)  # type: ignore[no-any-return]
 
 
-def art_estimator(classifier: Classifier) -> PyTorchClassifier:
-    """`classifier` as ART's ``PyTorchClassifier``: clip values (0, 1), no preprocessing, cross-entropy loss.
+def art_estimator(classifier: Classifier, loss: nn.CrossEntropyLoss | None = None) -> PyTorchClassifier:
+    """`classifier` as ART's ``PyTorchClassifier``: clip values (0, 1), no preprocessing, cross-entropy loss or `loss`.
 
     The classifier is used as it is: it stays on its device, and weights that are frozen stay frozen. ART executes a
     bare ``nn.Sequential`` child by child, ignoring its own ``forward`` and hooks; a `Classifier` is no such thing.
@@ -48,7 +48,7 @@ def art_estimator(classifier: Classifier) -> PyTorchClassifier:
     return _PlacedClassifier(
         classifier.device,
         model=classifier,
-        loss=nn.CrossEntropyLoss(),
+        loss=nn.CrossEntropyLoss() if loss is None else loss,
         input_shape=classifier.input_shape,
         nb_classes=classifier.num_classes,
         clip_values=(0.0, 1.0),
