@@ -57,7 +57,8 @@ def _refuse(attack: Attack, bad: Tensor, what: str) -> None:
         )
 
 
-def _loss(surface: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+def climbed(surface: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+    """What untargeted attacks of this package climb, a differentiable value per image: the surface's loss, if any."""
     if surface.attack_loss is not None:
         return surface.attack_loss(images, labels, False)[1]
     logits = surface(images)
@@ -104,7 +105,7 @@ def _any_zero(own: Callable[[Tensor, Tensor], list[Tensor]] | None, x: Tensor, g
 def _is_zero(surface: Classifier, x: Tensor, y: Tensor) -> Tensor:
     """Whether the gradient of each image is exactly zero, bool of shape (n,)."""
     images = x.detach().requires_grad_()
-    objective = _loss(surface, images, y.to(surface.device)).sum()
+    objective = climbed(surface, images, y.to(surface.device)).sum()
     # None where a graph exists but does not reach the images: weights can hang on it alone.
     gradient = torch.autograd.grad(objective, images, allow_unused=True)[0] if objective.requires_grad else None
     if gradient is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -114,7 +115,7 @@ class Measurer:
 
     def _at_once(self, requirement: Requirement) -> Measurement:
         data = self.robust.data(self.gate.data)
-        result = self._evaluate(requirement, self.gate.data)
+        result = self._evaluate(requirement)
         figure: Interval
         if requirement.metric == "auroc":
             figure, outcomes = _auroc(result, self.gate.confidence), None
@@ -129,29 +130,32 @@ class Measurer:
         data, results, seen = self.robust.data(self.gate.data), [], []
         test = SequentialTest(requirement.threshold, RULES[requirement.comparison], self.gate.confidence)
         for index in batches(len(data), self.robust.bench.settings.seed + ORDER_SEED):
-            results.append(self._evaluate(requirement, data.subset(index)))
+            results.append(self._evaluate(requirement, index))
             seen.append(index)
             if test.update(COUNTED[requirement.metric](results[-1])):
                 break
         used = torch.cat(seen)
         worst = [int(i) for i in used[worst_first(results)[:10]]]
-        checks = self._clean(requirement).checks + evidence_checks(_joined(results, data.subset(used)))
+        joined = evidence_checks(_joined(results, data.subset(used)))
+        checks = self._clean(requirement).checks + joined + results[0].figures.masking
         return Measurement(test.rate, None, data, used, worst, tuple(results), checks)
 
     def _clean(self, requirement: Requirement) -> Result:
         """All images as they are: a batch alone is too small to be told from guessing."""
-        return self._evaluate(replace(requirement, attack=None, eps=None, norm=None, parameters={}), self.gate.data)
+        return self._evaluate(replace(requirement, attack=None, eps=None, norm=None, parameters={}))
 
-    def _evaluate(self, requirement: Requirement, data: str | Split) -> Result:
+    def _evaluate(self, requirement: Requirement, index: Tensor | None = None) -> Result:
+        """The requirement's result on the images at `index`, on all of them without one."""
         given: dict[str, Any] = {"mean": self.gate.mean, "std": self.gate.std}
         normalisation = {name: value for name, value in given.items() if value is not None}
         with warnings.catch_warnings():
             # The verdict says it, and fails the build.
             warnings.simplefilter("ignore", UnreliableEvaluationWarning)
             warnings.simplefilter("ignore", TrainModeWarning)  # of the line that names the model, below
-            return self.robust.evaluate(
+            evaluate = self.robust.evaluate if index is None else partial(self.robust.evaluate_part, index)
+            return evaluate(
                 self.gate.model,
-                data,
+                self.gate.data,
                 requirement.attack,
                 requirement.eps,
                 requirement.norm,

@@ -41,12 +41,14 @@ class Figures:
 
     Args:
         clean, attacked, adversarial, margins: as of `Result`.
+        masking: the sign that the attack followed gradients which lead nowhere, a sentence, seen on all of the data.
     """
 
     clean: Evaluation
     attacked: Evaluation | None
     adversarial: AdversarialSet | None
     margins: Tensor
+    masking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

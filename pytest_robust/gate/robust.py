@@ -25,6 +25,7 @@ from pytest_robust.evaluation.rate import CONFIDENCE
 from pytest_robust.gate.attacks import attack_of, check_can_attack
 from pytest_robust.gate.checks import clean_checks, output_checks, repeat_checks
 from pytest_robust.gate.data import split_of
+from pytest_robust.gate.gradients import follows_gradients, gradient_signs
 from pytest_robust.gate.model_files import FromFile
 from pytest_robust.gate.models import Channels, check_classes, classifier_of, load_model
 from pytest_robust.gate.reproduce import reproducing
@@ -129,14 +130,56 @@ class Robust:
             UnreliableEvaluationWarning: the figures are no evidence; `Result.checks` says why.
             TrainModeWarning: the model was in train mode.
         """
+        chosen = self._attack(attack, eps, norm, attack_params)
+        return self._evaluated(model, data, None, chosen, mean, std, confidence)
+
+    def evaluate_part(
+        self,
+        index: Tensor,
+        model: Any,
+        data: Any,
+        attack: str | Attack | None = None,
+        eps: float | str | None = None,
+        norm: Any = None,
+        *,
+        mean: Channels = 0.0,
+        std: Channels = 1.0,
+        confidence: float = CONFIDENCE,
+        **attack_params: Any,
+    ) -> Result:
+        """As `evaluate`, of some of the images; whether the model's gradients lead anywhere is still seen on all.
+
+        Args:
+            index: positions in the data, int64 of shape (n,), in the result's order.
+            model, data, attack, eps, norm, mean, std, confidence, attack_params: as in `evaluate`.
+
+        Raises:
+            DataError: a position that no image has; and as `evaluate`.
+        """
+        chosen = self._attack(attack, eps, norm, attack_params)
+        return self._evaluated(model, data, index, chosen, mean, std, confidence)
+
+    def _evaluated(
+        self,
+        model: Any,
+        data: Any,
+        index: Tensor | None,
+        chosen: Attack | None,
+        mean: Channels,
+        std: Channels,
+        confidence: float,
+    ) -> Result:
         if not 0 < confidence < 1:
             raise SettingsError(f"confidence={confidence!r} must lie between 0 and 1: write 0.95.")
-        chosen = self._attack(attack, eps, norm, attack_params)
         split, loaded = self.data(data), self.load(model)
         with _in_eval_mode(loaded, _title(model)):
             defended = self._defended(loaded, split, _title(model), mean, std)
-            split = self._with_classes(split, defended.num_classes)
-            measured = self._measured(defended, split, chosen)
+            whole = self._with_classes(split, defended.num_classes)
+            if index is None:
+                measured = self._measured(defended, whole, chosen, whole)
+            else:
+                data = whole.subset(index)
+                measured = self._measured(defended, data, chosen, whole)
         settings = {"seed": self.bench.settings.seed, "device": str(defended.device)}
         changed = {"mean": (mean, 0.0), "std": (std, 1.0), "confidence": (confidence, CONFIDENCE)}
         extra = {name: value for name, (value, usual) in changed.items() if not _is(value, usual)}
@@ -145,26 +188,29 @@ class Robust:
         found = _checks(measured, normalised=normalised)
         return replace(measured, reproduce=line, found=found, confidence=confidence)
 
-    def _measured(self, defended: Defended, split: Split, chosen: Attack | None) -> Result:
-        """The result, but for what only the caller knows."""
+    def _measured(self, defended: Defended, split: Split, chosen: Attack | None, whole: Split) -> Result:
+        """The result, but for what only the caller knows; gradients are examined on the `whole` that `split` is of."""
         surface = defended.surface(ThreatModel.ADAPTIVE)
         if chosen is not None:
             check_can_attack(chosen, surface)
         clean = self.bench.evaluate(defended, split)
         answers, adversarial, attacked = self._answers(surface, split), None, None
         margins, (lowest, highest) = answers["margin"], answers["ends"].tolist()
+        masking: tuple[str, ...] = ()
         if chosen is not None:
             adversarial = self.bench.attack(surface, chosen, split)
             attacked = self.bench.evaluate(defended, adversarial)
             margins = torch.minimum(margins, self._answers(surface, adversarial)["margin"])
+            if follows_gradients(chosen):
+                masking = gradient_signs(self.bench.store, surface, whole)
         return Result(
             model=defended.name,
             data=split,
-            figures=Figures(clean, attacked, adversarial, margins),
+            figures=Figures(clean, attacked, adversarial, margins, masking),
             attack=chosen,
             seed=self.bench.settings.seed,
             device=str(defended.device),
-            found=output_checks(lowest, highest, len(split)) + repeat_checks(split),
+            found=output_checks(lowest, highest, len(split)) + repeat_checks(split) + masking,
             told=self._told,
         )
 
