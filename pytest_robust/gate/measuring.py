@@ -137,7 +137,8 @@ class Measurer:
         used = torch.cat(seen)
         worst = [int(i) for i in used[worst_first(results)[:10]]]
         joined = evidence_checks(_joined(results, data.subset(used)))
-        checks = self._clean(requirement).checks + joined + results[0].figures.masking
+        masking = next((each.figures.masking for each in results if each.figures.masking), ())
+        checks = self._clean(requirement).checks + joined + masking
         return Measurement(test.rate, None, data, used, worst, tuple(results), checks)
 
     def _clean(self, requirement: Requirement) -> Result:

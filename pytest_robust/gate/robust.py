@@ -201,7 +201,7 @@ class Robust:
             adversarial = self.bench.attack(surface, chosen, split)
             attacked = self.bench.evaluate(defended, adversarial)
             margins = torch.minimum(margins, self._answers(surface, adversarial)["margin"])
-            if follows_gradients(chosen):
+            if follows_gradients(chosen) and not attacked.checks:  # else it is no evidence already
                 masking = gradient_signs(self.bench.store, surface, whole)
         return Result(
             model=defended.name,
