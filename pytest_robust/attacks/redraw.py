@@ -15,8 +15,8 @@ from pytest_robust.errors import SettingsError
 from pytest_robust.models.threads import suitable_threads
 from pytest_robust.threats.defended import Defended
 
-#: Standard deviation of the noise, in units of [0, 1] images (our choice): thousands of times less than a grey level, so
-#: that nothing but the draw changes, and sixteen float32 numbers around 0.5, so that no draw is met twice.
+#: Standard deviation of the noise, in units of [0, 1] images (our choice): thousands of times less than a grey level,
+#: so that nothing but the draw changes, and sixteen float32 numbers around 0.5, so that no draw is met twice.
 SIGMA = 1e-6
 #: Tries for each image, as `redraws` of `Bench.worst_case` has it by default (our choice: a budget of queries; every
 #: further try can only find more).
