@@ -210,7 +210,15 @@ class ExploringStudy(PaperStudy):
             assert under.image is not None
             ascent[under.image[under.wrong & (under.norms["l2"] <= self._adaptive_eps)]] = True
         before = {"pgd": self.under_adaptive(name).wrong, "ascent": ascent[self._adaptive_rows]}
-        return self.worst_case(self.defended(name), SURFACES, self._pgd, self.adaptive_originals, before)
+        defended, images = self.defended(name), self.adaptive_originals
+        return self.worst_case(defended, SURFACES, self._pgd, images, before, restarts=self.restarts)
+
+    @property
+    def restarts(self) -> int:
+        """Starts of the cascade's untargeted attack."""
+        settings = self.bench.settings
+        found: int = self.paper.setup(settings.dataset, "adaptive")["restarts"][settings.scale]
+        return found
 
     @property
     def adaptive_originals(self) -> Split:

@@ -343,7 +343,7 @@ def test_accuracy_under_an_adaptive_attack(study: ExploringStudy, robust_record:
             worst.accuracy,
             attack="pgd",
             threat_model=ThreatModel.ADAPTIVE,
-            shown=f"Acc {worst.accuracy}, {study.in_words(study.defended(name), 'ascent')}; "
+            shown=f"Acc {worst.accuracy}, {study.in_words(study.defended(name), 'ascent', restarts=study.restarts)}; "
             f"one PGD alone Acc {under.accuracy}; "
             f"originals, unattacked: {study.on_originals(name).accuracy.value:.1%}",
             checks=[*under.checks, *worst.checks],
