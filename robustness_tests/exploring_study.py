@@ -227,8 +227,9 @@ class ExploringStudy(PaperStudy):
 
     @cached_property
     def _adaptive_rows(self) -> Tensor:
-        images = self.paper.setup(self.bench.settings.dataset, "adaptive")["images"]
-        return random_subset(len(self.originals), images, self.bench.settings.seed, self.originals.name)[0]
+        settings = self.bench.settings
+        images = self.paper.setup(settings.dataset, "adaptive")["images"][settings.scale]
+        return random_subset(len(self.originals), images, settings.seed, self.originals.name)[0]
 
     @property
     def _pgd(self) -> Attack:
