@@ -58,7 +58,7 @@ def test_registering_a_name_twice_is_one_message_wherever_it_comes_up(pytester):
     result.stderr.fnmatch_lines(
         ["*the attack 'mine' is registered twice, by conftest.py:2 and by conftest.py:3: rename one of them."]
     )
-    result = pytester.runpytest("--tb=long")
+    result = pytester.runpytest()
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["E   *DuplicateNameError: the attack 'mine' is registered twice*"])
     assert "registry.py" not in result.stdout.str(), "no line of the library is shown"
