@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_robust.claims.paper import Paper
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -33,3 +35,23 @@ def test_results_files_are_whole(path: Path) -> None:
     for claim in results["claims"]:
         if claim["value"] is not None:
             assert claim["lower"] <= claim["value"] <= claim["upper"], claim["claim"]
+
+
+CLAIMS = sorted((DOCS.parent / "robustness_tests" / "claims").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
+def test_a_contradicted_claim_has_the_figure_of_a_results_file(path: Path) -> None:
+    paper = Paper.read(path)
+    files = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((DOCS / "results").glob("*.json"))]
+    keys = ("paper", "claim", "dataset", "scale", "measured")
+    measured = {
+        tuple(claim[key] for key in keys): claim["verdict"]
+        for results in files
+        for claim in results["claims"]
+        if results["settings"]["seed"] == 0
+    }
+    for entry in paper.data.get("contradicted", []):
+        verdict = measured.get((paper.key, *(entry[key] for key in keys[1:])))
+        # Undecided where a figure is close and another processor contradicts it: the entry's comment says so.
+        assert verdict in ("fails", "inconclusive"), entry
