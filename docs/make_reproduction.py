@@ -25,11 +25,13 @@ What this program measured of the papers' claims, beside the papers' own figures
 file again. A claim that does not reproduce stays here and in the suite, as a strict expected failure with its figure.
 A verdict is given on the interval or the paired test shown; *inconclusive* says that the images cannot tell.
 """
-#: What has changed since a file was measured, where the command would give other figures today.
-SINCE = {
+#: What the command alone does not say of a file: what has changed since, or was left out.
+REMARKS = {
     "mismatch-mnist-paper.json": "Measured before Gaussian noise ended at a standard deviation of 1/√3 and salt and "
     "pepper was the least of ten draws, as Foolbox has them, and before the adaptive rows were the worst of a cascade: "
     "theirs are one PGD's, and too low.",
+    "exploring-mnist-paper.json": "Run with `-k 'not adaptive'`: the rows under an adaptive attacker were not measured "
+    "at this scale. Its networks were trained in an earlier run of the same command, which was interrupted.",
     "dustbin-mnist-paper.json": "Measured before claims 4D, 5 and 6D had their present form, and before there were "
     "adaptive rows.",
 }
@@ -118,7 +120,7 @@ def section(path: Path, results: dict[str, Any]) -> str:
             f"`{command} --robust-report=DIR` ({path.name}; seed {settings['seed']}, device {settings['device']}, "
             f"{trained_in}torch {versions['torch']}, ART {versions['art']}). {cost}.",
             "",
-            *([SINCE[path.name], ""] if path.name in SINCE else []),
+            *([REMARKS[path.name], ""] if path.name in REMARKS else []),
             verdict_counts(results["claims"]) + ".",
             "",
             claims_markdown(results["claims"]),
