@@ -175,15 +175,12 @@ class Robust:
         with _in_eval_mode(loaded, _title(model)):
             defended = self._defended(loaded, split, _title(model), mean, std)
             whole = self._with_classes(split, defended.num_classes)
-            if index is None:
-                measured = self._measured(defended, whole, chosen, whole)
-            else:
-                data = whole.subset(index)
-                measured = self._measured(defended, data, chosen, whole)
+            part = whole if index is None else whole.subset(index)
+            measured = self._measured(defended, part, chosen, whole)
         settings = {"seed": self.bench.settings.seed, "device": str(defended.device)}
         changed = {"mean": (mean, 0.0), "std": (std, 1.0), "confidence": (confidence, CONFIDENCE)}
         extra = {name: value for name, (value, usual) in changed.items() if not _is(value, usual)}
-        line = reproducing(model, data, self.root, chosen, settings, extra)
+        line = reproducing(model, data if index is None else part, self.root, chosen, settings, extra)
         normalised = bool(extra.keys() & {"mean", "std"})
         found = _checks(measured, normalised=normalised)
         return replace(measured, reproduce=line, found=found, confidence=confidence)
