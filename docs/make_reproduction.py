@@ -27,7 +27,6 @@ A verdict is given on the interval or the paired test shown; *inconclusive* says
 """
 #: What the command alone does not say of a file: what has changed since, or was left out.
 REMARKS = {
-    "papers-mnist-quick.json": "The exploring paper's adaptive rows are of 100 originals; today's are of 50.",
     "mismatch-mnist-paper.json": "Measured before Gaussian noise ended at a standard deviation of 1/√3 and salt and "
     "pepper was the least of ten draws, as Foolbox has them, and before the adaptive rows were the worst of a cascade: "
     "theirs are one PGD's, and too low.",
