@@ -16,6 +16,7 @@ from pytest_robust.harness.failures import wants_traceback
 from pytest_robust.harness.pictures import picture_of
 from pytest_robust.harness.records import record_diagnosis, record_requirement
 from pytest_robust.harness.session import RobustSession, session_of
+from pytest_robust.harness.usage import MARKER
 
 if TYPE_CHECKING:
     from pytest_robust.gate.requirements import Gate, Requirement
@@ -103,6 +104,11 @@ class GateItem(pytest.Item):
             words.append(f"--robust-baseline={shlex.quote(os.path.relpath(options.baseline, here))}")
         return " ".join(words)
 
+    def is_about(self, attack: str | None) -> None:
+        """Let ``--attack`` select it, as a marked test; what names no attack always runs."""
+        if attack is not None:
+            self.add_marker(getattr(pytest.mark, MARKER)(attack=attack))
+
     def give_up(self, error: RobustError) -> NoReturn:
         """Fail where nothing can be judged: by the error's sentence, with the whole traceback for who asks for it."""
         __tracebackhide__ = True
@@ -124,6 +130,7 @@ class RequirementItem(GateItem):
     def __init__(self, *, requirement: Requirement, **others: Any) -> None:
         super().__init__(**others)
         self.requirement, self.line = requirement, requirement.line
+        self.is_about(requirement.attack)
 
     def runtest(self) -> None:
         """Measure, judge, record.
@@ -166,6 +173,7 @@ class DiagnoseItem(GateItem):
         super().__init__(**others)
         table = self.parent.gate.diagnose
         self.line = 1 if table is None else table.line
+        self.is_about(None if table is None else table.attack)
 
     def runtest(self) -> None:
         """Run the checks, record them.

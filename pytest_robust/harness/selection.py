@@ -123,8 +123,8 @@ def nothing_selected(options: Options) -> str:
     """What to say where ``--defense`` and ``--attack`` have left no test."""
     chosen = [f"--{kind}={','.join(names)}" for kind in ("defense", "attack") if (names := getattr(options, kind))]
     return (
-        f"robust: no test runs with {' '.join(chosen)}: each names others with its marker. A paper's claims are about "
-        "that paper's defenses; to test your own, take the fixture robust_defended."
+        f"robust: no test runs with {' '.join(chosen)}: each names others, with its marker or in robust.toml. "
+        "A paper's claims are about that paper's defenses; to test your own, take the fixture robust_defended."
     )
 
 

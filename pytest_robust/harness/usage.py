@@ -19,6 +19,11 @@ def is_marked(item: object) -> bool:
 
 
 def is_robust(item: pytest.Item) -> bool:
-    """Whether a test is marked `robust` or takes one of this plugin's fixtures."""
-    names: Sequence[str] = getattr(item, "fixturenames", ())
+    """Whether a test function is marked `robust` or takes one of this plugin's fixtures.
+
+    A requirement of a robust.toml is no function: it has a model and images of its own, not those of the run.
+    """
+    if not isinstance(item, pytest.Function):
+        return False
+    names: Sequence[str] = item.fixturenames
     return is_marked(item) or any(name == MARKER or name.startswith("robust_") for name in names)

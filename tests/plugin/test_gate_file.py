@@ -89,6 +89,17 @@ def test_the_file_the_folder_a_keyword_and_a_name_select(gate, args, passed):
     gate(REQUIREMENTS, *args).assert_outcomes(passed=passed)
 
 
+@pytest.mark.parametrize(("attack", "passed", "deselected"), [("fgsm", 2, 0), ("pgd", 1, 1), ("pgd,fgsm", 2, 0)])
+def test_the_option_attack_selects_requirements_and_what_names_no_attack_stays(gate, attack, passed, deselected):
+    gate(REQUIREMENTS, f"--attack={attack}").assert_outcomes(passed=passed, deselected=deselected)
+
+
+def test_a_diagnosis_is_selected_by_its_attack(gate):
+    result = gate(f"{REQUIREMENTS}\n[diagnose]", "--attack=pgd", "--collect-only", "-q")
+    assert "clean accuracy" in result.stdout.str()
+    result.stdout.no_fnmatch_line("*diagnose*")
+
+
 def test_no_other_toml_file_is_collected(pytester):
     for name in ("other.toml", "robust.toml.bak", "not_robust.toml"):
         (pytester.path / name).write_text("[gate]", encoding="utf-8")

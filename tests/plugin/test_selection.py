@@ -36,7 +36,7 @@ def collected(result: pytest.RunResult) -> set[str]:
 
 def test_where_the_options_leave_no_test_it_says_why(suite):
     code = "import pytest\n@pytest.mark.robust(defense='shield')\ndef test_it(): pass"
-    told = "robust: no test runs with --defense=wall: each names others with its marker. *robust_defended."
+    told = "robust: no test runs with --defense=wall: each names others, with its marker or *robust_defended."
     result = suite(code, "--defense=wall")
     result.assert_outcomes(deselected=1)
     result.stdout.fnmatch_lines([told])
