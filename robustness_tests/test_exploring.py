@@ -321,7 +321,8 @@ def test_extended_perturbations_are_larger(study: ExploringStudy, robust_record:
         note=study.fooled("extended"),
     )
     paper = [PAPER.figure("cifar10", kind, norm) for kind in KINDS]
-    robust_record(cited(claim, f"{paper[0]:g} → {paper[1]:g} (cifar10)"))
+    minimal = PAPER.figure("mnist", "minimal", norm)
+    robust_record(cited(claim, f"{paper[0]:g} → {paper[1]:g} (cifar10); minimal {minimal:g} (mnist)"))
 
 
 @pytest.mark.parametrize("name", [name for name in DEFENSES if name != "variance"])

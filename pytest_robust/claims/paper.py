@@ -80,6 +80,10 @@ class Paper:
         """One of the paper's figures, a share in 0.0 … 1.0."""
         return float(self._get("figures", self.like(dataset), *path))
 
+    def figures(self, dataset: str, *path: str) -> list[float]:
+        """All figures of one table, likewise, in the file's order."""
+        return [self.figure(dataset, *path, name) for name in self._get("figures", self.like(dataset), *path)]
+
     def threshold(self, dataset: str, name: str) -> float | None:
         """A threshold that the paper itself gives for `dataset`; None on a data set it says nothing of."""
         found = self.data.get("thresholds", {}).get(dataset, {}).get(name)

@@ -31,7 +31,7 @@ def paper(tmp_path: Path) -> Paper:
         [claims.1D]
         statement = "falls"
         [figures.mnist]
-        error = { fgsm = 0.25 }
+        error = { pgd_more = 0.5, fgsm = 0.25 }
         [[contradicted]]
         claim = "1D"
         attack = "fgsm"
@@ -51,6 +51,10 @@ def test_scale_changes_only_what_it_names(paper: Paper) -> None:
 def test_another_data_set_shows_whose_figures_these_are(paper: Paper) -> None:
     assert paper.cite("mnist", paper.figure("mnist", "error", "fgsm")) == "25 %"
     assert paper.cite("digits", paper.figure("digits", "error", "fgsm")) == "25 % (mnist)"
+
+
+def test_a_table_is_read_in_the_files_order(paper: Paper) -> None:
+    assert paper.figures("digits", "error") == [0.5, 0.25]
 
 
 def test_missing_entries_are_named(paper: Paper) -> None:
