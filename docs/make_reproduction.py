@@ -21,9 +21,13 @@ PAGE = HERE / "reproduction.md"
 HEAD = """# Reproduction
 
 What this program measured of the papers' claims, beside the papers' own figures. This page is made by
-`docs/make_reproduction.py` from the results files under `docs/results/`; the command under each heading makes its
-file again. A claim that does not reproduce stays here and in the suite, as a strict expected failure with its figure.
-A verdict is given on the interval or the paired test shown; *inconclusive* says that the images cannot tell.
+`docs/make_reproduction.py` from the results files under `docs/results/`; the command under each heading measures the
+same again with today's code, and a remark says where a file is older or a part of it was left out.
+
+A number is the paper's claim: D is a direction, asserted on every data set, A a threshold of the paper's own, asserted
+with `--scale=paper` on its own data sets. A claim that does not reproduce stays here and in the suite, as a strict
+expected failure with its figure. A verdict is given on the interval or the paired test shown; *inconclusive* says that
+the images cannot tell.
 """
 #: What the command alone does not say of a file: what has changed since, or was left out.
 REMARKS = {
@@ -79,7 +83,8 @@ def seeds(folder: Path) -> str:
         [
             f"## {settings['dataset']}, `{settings['scale']}` scale, {len(runs)} seeds",
             "",
-            "The same run with `--robust-seed` 0 and up: every network is trained anew, every sample drawn anew.",
+            f"`{command(runs[0])} --robust-seed=N --robust-report=DIR` ({folder.name}/*.json; N is "
+            f"{', '.join(map(str, drawn))}): every network is trained anew, every sample drawn anew.",
             "",
             tabulate([(*key, *map(verdicts.get, drawn)) for key, verdicts in rows.items()], headers, tablefmt="github"),
             "",
@@ -89,22 +94,8 @@ def seeds(folder: Path) -> str:
 
 def section(path: Path, results: dict[str, Any]) -> str:
     """One run: how it was made, what it cost, its claims, and its evaluations."""
-    settings, spent, versions = results["settings"], results["spent"], results["versions"]
-    chosen = f" --defense {' '.join(settings['defenses'])}" if settings["defenses"] else ""
-    papers = {claim["paper"] for claim in results["claims"]}
-    alone = papers.pop() if len(papers) == 1 and not chosen else ""
-    target = f"test_{alone}.py" if alone else ""
-    command = f"pytest robustness_tests/{target}{chosen} --dataset={settings['dataset']}"
-    if settings.get("family"):
-        command += f" --family={family_option(settings['family'])}"
-    if settings["dataset"] != "digits":
-        command += " --data-root=DIR"
-    if settings["scale"] != "quick":
-        command += f" --scale={settings['scale']}"
-    cost = (
-        f"{spent['models_trained']} models trained in {spent['training_seconds']:.0f} s, "
-        f"{spent['sets_crafted']} adversarial sets crafted in {spent['attacking_seconds']:.0f} s"
-    )
+    settings, versions = results["settings"], results["versions"]
+    papers = ", ".join(papers_of(results))
     precision = settings.get("precision")
     trained_in = f"networks in {' and '.join(precision)}, " if precision else ""
     notes = [
@@ -115,10 +106,10 @@ def section(path: Path, results: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"## {settings['dataset']}, `{settings['scale']}` scale" + (f", {alone} alone" if alone else ""),
+            f"## {settings['dataset']}, `{settings['scale']}` scale: {papers}",
             "",
-            f"`{command} --robust-report=DIR` ({path.name}; seed {settings['seed']}, device {settings['device']}, "
-            f"{trained_in}torch {versions['torch']}, ART {versions['art']}). {cost}.",
+            f"`{command(results)} --robust-report=DIR` ({path.name}; seed {settings['seed']}, device "
+            f"{settings['device']}, {trained_in}torch {versions['torch']}, ART {versions['art']}). {cost(results)}.",
             "",
             *([REMARKS[path.name], ""] if path.name in REMARKS else []),
             verdict_counts(results["claims"]) + ".",
@@ -131,6 +122,40 @@ def section(path: Path, results: dict[str, Any]) -> str:
             "",
             *studies(results),
         ]
+    )
+
+
+def papers_of(results: dict[str, Any]) -> list[str]:
+    """The papers whose claims a run judged, sorted."""
+    return sorted({claim["paper"] for claim in results["claims"]})
+
+
+def command(results: dict[str, Any]) -> str:
+    """What measures a run's claims again."""
+    settings = results["settings"]
+    chosen = [f"--defense={','.join(settings['defenses'])}"] if settings["defenses"] else []
+    suites = [f"robustness_tests/test_{paper}.py" for paper in papers_of(results)]
+    words = ["pytest", *(["robustness_tests/", *chosen] if chosen else suites), f"--dataset={settings['dataset']}"]
+    if settings.get("family"):
+        option = family_option(settings["family"])
+        words += [f"--family={option}"]
+        if option != settings["family"]:  # the example's weights are not in the repository
+            words.insert(0, "SMALL_IMAGENET_WEIGHTS=DIR")
+    if settings["dataset"] != "digits":
+        words.append("--data-root=DIR")
+    if settings["scale"] != "quick":
+        words.append(f"--scale={settings['scale']}")
+    return " ".join(words)
+
+
+def cost(results: dict[str, Any]) -> str:
+    """What a run spent, and what it found in the cache."""
+    spent = results["spent"]
+    found = f"; from the cache: {spent['models_loaded']} models, {spent['sets_reused']} adversarial sets"
+    return (
+        f"{spent['models_trained']} models trained in {spent['training_seconds']:.0f} s, "
+        f"{spent['sets_crafted']} adversarial sets crafted in {spent['attacking_seconds']:.0f} s"
+        + (found if spent["models_loaded"] or not spent["sets_crafted"] else "")
     )
 
 

@@ -19,14 +19,14 @@ from pytest_robust.errors import AttackError, SettingsError
 from pytest_robust.models.classifier import Classifier
 
 Norm = Literal["linf", "l2", "l1", "l0"]
-#: A rule, or "label+K": the class K after the label, counted around.
+#: A rule; or "label+K", the class K after the label, counted around; or "likely+K", the K-th likeliest wrong class.
 Target = Literal["least_likely", "most_likely"] | str
 
 #: ART's names of norms.
 NORMS: Mapping[str, Norm] = {"inf": "linf", "2": "l2", "1": "l1"}
 #: Parameters that count something, and their least value.
 WHOLE: Mapping[str, int] = {"max_iter": 1, "num_random_init": 0, "batch_size": 1, "seed": 0, "nb_grads": 1}
-AFTER_LABEL = re.compile(r"label\+([1-9]\d*)")
+COUNTED = re.compile(r"(label|likely)\+([1-9]\d*)")
 #: Parameters that say how an attack is run and not what it does; `Attack.title` leaves them out.
 HOUSEKEEPING = frozenset({"batch_size", "verbose", "summary_writer", "seed"})
 
@@ -41,8 +41,9 @@ class Attack:
         params: ART's own argument names and their values. A ``batch_size`` of None is chosen for the machine.
         norm: norm in which its budget or its distance is measured; None if it has none.
         target: None is untargeted; otherwise which wrong class each image is pushed to, by the surface's logits
-            on the clean image: its "least_likely" class, or its "most_likely" wrong one; or by its label: "label+3"
-            is the class three after it, counted around, so that K - 1 attacks reach all wrong classes.
+            on the clean image: its "least_likely" class, its "most_likely" wrong one, or "likely+3", the third; or by
+            its label: "label+3" is the class three after it, counted around, so that K - 1 attacks reach all wrong
+            classes.
         gradient_calls: how many times it asks the surface for a gradient in an iteration; 0 is gradient-free.
         reference: the paper.
         iterations: names of the parameters whose product is the number of iterations.
@@ -112,10 +113,10 @@ class Attack:
         for name in params:
             self._check_parameter(name)
         changed = replace(self, params={**self.params, **params}, target=target, norm=self._norm_after(params))
-        if not (target in (None, "least_likely", "most_likely") or AFTER_LABEL.fullmatch(str(target))):
+        if not (target in (None, "least_likely", "most_likely") or COUNTED.fullmatch(str(target))):
             raise SettingsError(
-                f"the attack {self.name!r} has target={target!r}; it must be None, 'least_likely', 'most_likely' or "
-                "'label+K' with K from 1."
+                f"the attack {self.name!r} has target={target!r}; it must be None, 'least_likely', 'most_likely', "
+                "'likely+K' or 'label+K' with K from 1."
             )
         changed.check()
         return changed

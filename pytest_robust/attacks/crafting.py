@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pytest_robust.attacks.adversarial_set import AdversarialSet
-from pytest_robust.attacks.attack import AFTER_LABEL, Attack
+from pytest_robust.attacks.attack import COUNTED, Attack
 from pytest_robust.attacks.checks import check_output, zero_gradient_share
 from pytest_robust.attacks.isolation import frozen, seeded
 from pytest_robust.data.split import Split
@@ -41,22 +41,23 @@ def targets_for(attack: Attack, surface: Classifier, split: Split) -> Tensor | N
     surface thinks of it, and never a further output of the surface: an attacker does not want to be rejected.
 
     Raises:
-        SettingsError: "label+K" with more classes than there are.
+        SettingsError: "label+K" or "likely+K" with more wrong classes than there are.
     """
     if attack.target is None:
         return None
-    after = AFTER_LABEL.fullmatch(attack.target)
-    if after is not None:
-        step = int(after[1])
-        if step >= split.num_classes:
-            raise SettingsError(
-                f"the attack {attack.name!r} has target={attack.target!r}, but there are {split.num_classes} classes."
-            )
+    counted = COUNTED.fullmatch(attack.target)
+    step = int(counted[2]) if counted else 1
+    if step >= split.num_classes:
+        raise SettingsError(
+            f"the attack {attack.name!r} has target={attack.target!r}, but there are {split.num_classes} classes."
+        )
+    if counted and counted[1] == "label":
         return (split.y + step) % split.num_classes
     logits, y = surface.logits_of(split.x)[:, : split.num_classes], split.y[:, None]
     if attack.target == "least_likely":
         return logits.scatter(1, y, float("inf")).argmin(1)
-    return logits.scatter(1, y, float("-inf")).argmax(1)
+    ranked = logits.scatter(1, y, float("-inf")).sort(dim=1, descending=True, stable=True)
+    return ranked.indices[:, step - 1]
 
 
 def craft(

@@ -30,7 +30,7 @@ from pytest_robust.threats.defended import Defended
 #: themselves: the last of many attacks gets a few images, and one of those is a large share of them.
 LEAST_SHARE = 0.01
 #: Wrong classes that are attacked one by one, at most: those of the data sets with ten classes, and as many as
-#: AutoAttack's targeted attacks take of others (Croce & Hein 2020).
+#: AutoAttack's targeted attacks take of others, the likeliest ones (Croce & Hein 2020).
 MOST_TARGETS = 9
 
 
@@ -55,6 +55,8 @@ class Stage:
 def multi_targeted(surfaces: Sequence[Classifier], attack: Attack, *, num_classes: int, restarts: int) -> list[Stage]:
     """`attack` with restarts, then from one start towards each wrong class, each on every surface.
 
+    Of more than ten classes it is the nine wrong ones that the surface thinks likeliest on the clean image.
+
     The loss of an untargeted attack follows the class that is nearest at the start, which need not be the one that can
     be reached (Gowal et al. 2019, https://arxiv.org/abs/1910.09338).
 
@@ -65,7 +67,8 @@ def multi_targeted(surfaces: Sequence[Classifier], attack: Attack, *, num_classe
         restarts: starts of the untargeted attack.
     """
     distinct = list({surface.fingerprint: surface for surface in surfaces}.values())
-    towards = [attack.configured(target=f"label+{k}") for k in range(1, min(num_classes - 1, MOST_TARGETS) + 1)]
+    rule = "label" if num_classes - 1 <= MOST_TARGETS else "likely"
+    towards = [attack.configured(target=f"{rule}+{k}") for k in range(1, min(num_classes - 1, MOST_TARGETS) + 1)]
     turns = [attack.configured(num_random_init=restarts), *(each.configured(num_random_init=1) for each in towards)]
     return [Stage(surface, turn) for turn in turns for surface in distinct]
 

@@ -237,6 +237,19 @@ def test_a_class_after_the_label_is_counted_around(toy, toy_images):
         FGSM.configured(target="label+0")
 
 
+def test_the_likeliest_wrong_classes_are_counted_by_the_surfaces_logits(toy, toy_images):
+    labels = torch.randint(0, 4, (len(toy_images),), generator=torch.Generator().manual_seed(1))
+    split = Split(toy_images.x, labels, 4, "any labels")
+    ranks = [targets_for(FGSM.configured(target=f"likely+{k}"), toy, split) for k in (1, 2, 3)]
+    assert torch.equal(ranks[0], targets_for(FGSM.configured(target="most_likely"), toy, split))
+    assert torch.equal(ranks[2], targets_for(FGSM.configured(target="least_likely"), toy, split))
+    for image, logits in enumerate(toy.logits_of(split.x).tolist()):
+        wrong = sorted((k for k in range(4) if k != labels[image]), key=logits.__getitem__, reverse=True)
+        assert [int(rank[image]) for rank in ranks] == wrong
+    with pytest.raises(SettingsError, match="there are 4 classes"):
+        targets_for(FGSM.configured(target="likely+4"), toy, split)
+
+
 WARM = textwrap.dedent(
     """
     import sys
