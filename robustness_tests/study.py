@@ -9,7 +9,7 @@ from torch import Tensor
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.attacks.redraw import REDRAWS
 from pytest_robust.bench.bench import Bench
-from pytest_robust.bench.cascade import multi_targeted
+from pytest_robust.bench.cascade import MOST_TARGETS, multi_targeted
 from pytest_robust.claims.claim import Claim, figures_of, with_checks
 from pytest_robust.claims.paper import Paper
 from pytest_robust.data.split import Split
@@ -119,7 +119,8 @@ class PaperStudy:
         """What the figure of `worst_case` is, and of what other attacks."""
         starts = f"{restarts} restarts" if restarts > 1 else "one start"
         redrawn = f", {REDRAWS} redraws of its random numbers" if defended.random_by_image else ""
-        return f"per image the worst of PGD with {starts}, PGD at each wrong class{redrawn} and {others}"
+        towards = "each wrong class" if defended.num_classes - 1 <= MOST_TARGETS else f"the {MOST_TARGETS} likeliest"
+        return f"per image the worst of PGD with {starts}, PGD at {towards}{redrawn} and {others}"
 
     def inform(
         self,

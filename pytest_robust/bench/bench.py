@@ -458,8 +458,31 @@ class Bench:
         """
         images = self.test_split if split is None else split
         check_evaluated(defended, images)
-        cascade = Cascade(self.attack, self._evaluator.part, self.store, self.settings.seed, redraws)
-        worst = cascade.run(defended, stages, images, before or {})
+        worst = self._cascade(redraws).run(defended, stages, images, before or {})
         if worst.checks:
             warn_user(no_evidence(f"{defended.name} under a cascade", worst.checks))
         return worst
+
+    def redrawn(
+        self, defended: Defended, adversarial: AdversarialSet, attack: Attack, *, redraws: int = REDRAWS
+    ) -> AdversarialSet:
+        """What an attacker makes of a defense that is random by image: the same images, where they fooled it.
+
+        The others are asked about again with noise of 10⁻⁶, which has the defense's numbers drawn anew, inside the
+        attack's ball. A defense that draws none answers them as before.
+
+        Args:
+            defended: what was attacked.
+            adversarial: what the attack made on its adaptive surface.
+            attack: whose norm (L∞ or L2) and budget hold.
+            redraws: how often an image is redrawn, at most.
+
+        Raises:
+            SettingsError: the attack has no budget, or one in another norm.
+            DefenseError: a decision breaks the contract.
+        """
+        stage = Stage(defended.surface(ThreatModel.ADAPTIVE), attack)
+        return self._cascade(redraws).redrawn(defended, adversarial, stage)
+
+    def _cascade(self, redraws: int) -> Cascade:
+        return Cascade(self.attack, self._evaluator.part, self.store, self.settings.seed, redraws)

@@ -7,7 +7,7 @@ https://arxiv.org/abs/2003.01690), and what a broken image costs is spent on tho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -116,6 +116,22 @@ class Cascade:
         left = split.subset(rows, name=f"{split.name}, what a cascade redraws")
         made = self._redrawn(defended, left, torch.stack([x[rows] for x in tried]), stages[0])
         return self._after(worst, str(made.provenance["title"]), defended, made)
+
+    def redrawn(self, defended: Defended, made: AdversarialSet, stage: Stage) -> AdversarialSet:
+        """`made` by the attack of `stage`, with what `defended` still answers rightly, clean and attacked, redrawn.
+
+        Raises:
+            SettingsError: the attack has no budget, or one in another norm than L∞ and L2.
+        """
+        ball_of(stage.attack)
+        wrong = self.evaluate(defended, made.clean).wrong | self.evaluate(defended, made).wrong
+        rows = torch.logical_not(wrong).nonzero()[:, 0]
+        if len(rows) == 0:
+            return made
+        left = made.clean.subset(rows, name=f"{made.clean.name}, what is redrawn")
+        again = self._redrawn(defended, left, made.x[rows][None], stage)
+        provenance = {**made.provenance, "redraws": self.draws}
+        return replace(made, x=made.x.index_copy(0, rows, again.x), provenance=provenance)
 
     def _after(self, worst: WorstCase, title: str, defended: Defended, made: AdversarialSet) -> WorstCase:
         part = self.evaluate(defended, made)

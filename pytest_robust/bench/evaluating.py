@@ -65,7 +65,7 @@ class Evaluator:
     def part(self, defended: Defended, images: AdversarialSet | Split) -> Evaluation:
         """The same without a warning: what is wrong with it is for whoever puts several together to judge."""
         code = code_fingerprint(defended.decide_batch)
-        key = fingerprint(["decision", 3, defended.name, defended.fingerprint, code, images.fingerprint])
+        key = fingerprint(["decision", 4, defended.name, defended.fingerprint, code, images.fingerprint])
         if key not in self._known:
             with stopwatch() as watch:
                 evaluation = self._evaluate(defended, images, key)
@@ -78,9 +78,12 @@ class Evaluator:
         tensors = artifact.tensors
         decision = Decision(tensors["label"], tensors["rejected"], tensors["score"])
         check_decision(decision, len(images), defended.num_classes, defended.name)
-        found = decision_signs(artifact.metadata["wavering"])
+        wavering, drawing = artifact.metadata["wavering"], artifact.metadata["drawing"]
         if isinstance(images, Split):
-            return Evaluation(defended.name, images.y, decision, settings={"data": images.name}, checks=found)
+            found, settings = decision_signs(wavering), {"data": images.name}
+            return Evaluation(
+                defended.name, images.y, decision, settings=settings, checks=found, wavering=wavering, drawing=drawing
+            )
         return Evaluation(
             defended.name,
             images.y,
@@ -89,8 +92,10 @@ class Evaluator:
             images.image,
             images.norms,
             images.provenance,
-            checks(images) + found,
+            checks(images) + decision_signs(wavering, drawing),
             images.right,
+            wavering,
+            drawing,
         )
 
 
@@ -102,7 +107,7 @@ def no_evidence(what: str, found: Sequence[str]) -> UnreliableEvaluationWarning:
 def _decide(defended: Defended, x: Tensor) -> Artifact:
     decision = _seeded_decision(defended, x)
     tensors = {"label": decision.label, "rejected": decision.rejected, "score": decision.score}
-    metadata: dict[str, Any] = {"defense": defended.name, "wavering": _wavering(defended, x, decision)}
+    metadata: dict[str, Any] = {"defense": defended.name, **_asked_again(defended, x, decision)}
     return Artifact({k: v.contiguous() for k, v in tensors.items()}, metadata)
 
 
@@ -112,17 +117,20 @@ def _seeded_decision(defended: Defended, x: Tensor, *, seed: int = 0, **settings
         return defended.decide(x, **settings)
 
 
-def _wavering(defended: Defended, x: Tensor, decision: Decision) -> float:
-    """The share of the first images that are decided otherwise in small batches; 0 of a defense that draws lots.
+def _asked_again(defended: Defended, x: Tensor, decision: Decision) -> dict[str, float]:
+    """The shares of the first images that are decided otherwise in small batches, and with other random numbers.
 
-    A single image of them is none: its decision can lie on the boundary, where sums round.
+    A defense that draws lots decides otherwise in small batches as well; that says nothing of batches. A single image
+    of them is none: its decision can lie on the boundary, where sums round.
     """
     n = min(len(x), BATCH_SAMPLE)
     first = Decision(decision.label[:n], decision.rejected[:n], decision.score[:n])
-    changed = _changed(first, _seeded_decision(defended, x[:n], batch_size=max(1, n // 3)))
-    if changed < 2 or _changed(first, _seeded_decision(defended, x, seed=1)) > 0:
-        return 0.0
-    return changed / n
+    same = first if n == len(x) else _seeded_decision(defended, x[:n])
+    drawing = _changed(same, _seeded_decision(defended, x[:n], seed=1))
+    if drawing:
+        return {"wavering": 0.0, "drawing": drawing / n}
+    wavering = _changed(first, _seeded_decision(defended, x[:n], batch_size=max(1, n // 3)))
+    return {"wavering": wavering / n if wavering > 1 else 0.0, "drawing": 0.0}
 
 
 def _changed(first: Decision, other: Decision) -> int:
@@ -131,11 +139,22 @@ def _changed(first: Decision, other: Decision) -> int:
     return int(((first.label != other.label[:n]) | (first.rejected != other.rejected[:n])).sum())
 
 
-def decision_signs(wavering: float) -> tuple[str, ...]:
-    """The sign that decisions are no property of the images, a sentence; `wavering` is the share that changes."""
-    if wavering <= MOST_UNSTABLE:
-        return ()
-    return (f"{wavering:.1%} of the first images are decided otherwise in batches of another size",)
+def decision_signs(wavering: float, drawing: float = 0.0) -> tuple[str, ...]:
+    """The signs that decisions are no property of the images, a sentence each.
+
+    Args:
+        wavering: share of the images that are decided otherwise in batches of another size.
+        drawing: with other random numbers, where somebody attacks: he may ask until he gets the answer that he wants.
+    """
+    found = []
+    if wavering > MOST_UNSTABLE:
+        found.append(f"{wavering:.1%} of the first images are decided otherwise in batches of another size")
+    if drawing > MOST_UNSTABLE:
+        found.append(
+            f"{drawing:.1%} of the first attacked images are decided otherwise with other random numbers, and the "
+            "figure is of one draw: an attacker asks again"
+        )
+    return tuple(found)
 
 
 def checks(adversarial: AdversarialSet, *, must_succeed: bool = True) -> tuple[str, ...]:

@@ -6,10 +6,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit, logit, ndtri, stdtrit
 from torch import Tensor
 
 from pytest_robust.evaluation.rate import CONFIDENCE
+
+#: Of fewer images in either class an interval of `auroc` is the whole range, as their variance is hardly known (ours).
+FEWEST = 6
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,11 @@ class Auroc:
 
 
 def auroc(positive: Tensor, negative: Tensor, confidence: float = CONFIDENCE) -> Auroc:
-    """AUROC of scores that should be higher on `positive` than on `negative`; float tensors of shapes (P,), (N,)."""
+    """AUROC of scores that should be higher on `positive` than on `negative`; float tensors of shapes (P,), (N,).
+
+    The interval has Student's quantile with the degrees of freedom of the smaller class, as DeLong's variance is mostly
+    that class's; of fewer than `FEWEST` images in it, it is [0, 1].
+    """
     pos, neg = positive.double().cpu(), negative.double().cpu()
     if len(pos) == 0 or len(neg) == 0:
         return Auroc(math.nan, 0.0, 1.0, 0, confidence)
@@ -55,7 +62,12 @@ def auroc(positive: Tensor, negative: Tensor, confidence: float = CONFIDENCE) ->
     variance = float(above.var(correction=0)) / max(len(pos) - 1, 1) + float(below.var(correction=0)) / max(
         len(neg) - 1, 1
     )
-    return Auroc.of_variance(area, variance, min(len(pos), len(neg)), len(pos) + len(neg), confidence)
+    fewest, n = min(len(pos), len(neg)), len(pos) + len(neg)
+    if fewest < FEWEST:
+        return Auroc(area, 0.0, 1.0, n, confidence)
+    half = (1 - confidence) / 2
+    wider = float(stdtrit(fewest - 1, half) / ndtri(half))
+    return Auroc.of_variance(area, variance * wider**2, fewest, n, confidence)
 
 
 def share_below(x: Tensor, reference: Tensor) -> Tensor:

@@ -30,6 +30,8 @@ class Evaluation:
         settings: attack, parameters, surface, data, as plain data.
         checks: what is wrong with the evaluation itself, a sentence each; empty when nothing is.
         right: bool of shape (N,): the attacked surface answers the clean image with its label; None where nobody asked.
+        wavering: share of the first images that are decided otherwise in batches of another size.
+        drawing: share of the first images that are decided otherwise with other random numbers.
     """
 
     defense: str
@@ -41,6 +43,8 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
     checks: tuple[str, ...] = ()
     right: Tensor | None = None
+    wavering: float = 0.0
+    drawing: float = 0.0
 
     def __len__(self) -> int:
         return len(self.y)
@@ -103,6 +107,8 @@ class Evaluation:
             {**self.settings, "only_successes": True},
             self.checks,
             None if self.right is None else self.right[keep],
+            self.wavering,
+            self.drawing,
         )
 
     def error_minus(self, other: Evaluation) -> PairedDifference:

@@ -12,7 +12,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from pytest_robust.data.dataset import Dataset
 from pytest_robust.data.image_folder import UNDECODABLE, ImageFolder
@@ -124,9 +131,11 @@ def _batches(loader: DataLoader[Any], name: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _in_order(loader: DataLoader[Any]) -> DataLoader[Any]:
-    """A loader that draws at random as one of the same images in their data set's order, each once."""
+    """A loader that draws at random, or drops the last images, as one of all of them in their order, each once."""
     sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
-    if not isinstance(sampler, (RandomSampler, WeightedRandomSampler, SubsetRandomSampler)):
+    draws = isinstance(sampler, (RandomSampler, WeightedRandomSampler, SubsetRandomSampler))
+    drops = isinstance(sampler, SequentialSampler) and bool(getattr(loader.batch_sampler, "drop_last", False))
+    if not (draws or drops):
         return loader
     return DataLoader(
         loader.dataset,

@@ -14,6 +14,7 @@ from torch import Tensor
 from pytest_robust.attacks.adversarial_set import AdversarialSet
 from pytest_robust.attacks.attack import Attack
 from pytest_robust.bench.evaluating import checks as evidence_checks
+from pytest_robust.bench.evaluating import decision_signs
 from pytest_robust.data.split import Split
 from pytest_robust.errors import GateError, TrainModeWarning, UnreliableEvaluationWarning
 from pytest_robust.evaluation.auroc import Auroc
@@ -138,7 +139,7 @@ class Measurer:
         worst = [int(i) for i in used[worst_first(results)[:10]]]
         joined = evidence_checks(_joined(results, data.subset(used)))
         masking = next((each.figures.masking for each in results if each.figures.masking), ())
-        checks = self._clean(requirement).checks + joined + masking
+        checks = self._clean(requirement).checks + joined + _decided(results) + masking
         return Measurement(test.rate, None, data, used, worst, tuple(results), checks)
 
     def _clean(self, requirement: Requirement) -> Result:
@@ -193,6 +194,14 @@ def _joined(results: list[Result], split: Split) -> AdversarialSet:
         provenance={**parts[0].provenance, "zero_gradient": zero},
         right=None if parts[0].right is None else torch.cat([cast(Tensor, part.right) for part in parts]),
     )
+
+
+def _decided(results: list[Result]) -> tuple[str, ...]:
+    """The signs that the decisions of all batches show together."""
+    parts = [cast(Evaluation, result.figures.attacked) for result in results]
+    total = sum(len(part) for part in parts)
+    wavering = sum(part.wavering * len(part) for part in parts) / total
+    return decision_signs(wavering, sum(part.drawing * len(part) for part in parts) / total)
 
 
 def _auroc(result: Result, confidence: float) -> Auroc:

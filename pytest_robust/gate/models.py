@@ -220,7 +220,8 @@ def _all_answers(wrapped: Classifier, split: Split) -> str:
 
 def _rounded(logits: Tensor) -> str:
     values = logits.detach().cpu().double()
-    return fingerprint((values / values.abs().amax().clamp(min=1e-30) * DIGITS).round().long())
+    largest = values.abs().amax().clamp(min=1e-30)
+    return fingerprint([f"{float(largest):.4g}", (values / largest * DIGITS).round().long()])
 
 
 def _given(value: Channels) -> float | None:

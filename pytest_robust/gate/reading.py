@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -26,12 +27,12 @@ from pytest_robust.gate.toml_values import (
     budget,
     channels,
     count,
+    demanded,
     flag,
     norm,
     one_of,
     open_share,
     positive_channels,
-    share,
     text,
 )
 
@@ -68,7 +69,7 @@ _REQUIRE: Mapping[str, Callable[[Any], Any]] = {
     "norm": norm,
     "eps": budget,
     "sequential": flag,
-    **dict.fromkeys(COMPARISONS, share),
+    **{comparison: partial(demanded, comparison) for comparison in COMPARISONS},
 }
 _DIAGNOSE: Mapping[str, Callable[[Any], Any]] = {
     "attack": text,

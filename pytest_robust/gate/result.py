@@ -18,7 +18,7 @@ from pytest_robust.errors import SettingsError
 from pytest_robust.evaluation.evaluation import Evaluation
 from pytest_robust.evaluation.rate import CONFIDENCE, Rate
 from pytest_robust.evaluation.verdict import Judgement, Verdict, at_least, at_most
-from pytest_robust.gate.toml_values import share
+from pytest_robust.gate.toml_values import demanded
 from pytest_robust.gate.worst import WorstImages, worst_first, worst_images
 
 #: Characters of a value that pytest shows in full where an assertion fails.
@@ -166,18 +166,23 @@ class Result:
     def at_least(self, threshold: float) -> Judgement:
         """Whether the accuracy is at least `threshold`, judged on its interval; unreliable where a check was raised.
 
+        It fails all the same where it would fail: a broken attack makes a model look stronger and never weaker.
+
         Raises:
-            SettingsError: the threshold is no share in [0, 1].
+            SettingsError: the threshold is no share in (0, 1]; at least 0 is every accuracy.
         """
-        return self._judged(at_least(self._rate(self._correct), _share("at_least", threshold)))
+        self.told(self, "at_least")
+        judgement = at_least(self._rate(self._correct), _share("at_least", threshold))
+        return judgement if judgement.verdict is Verdict.FAILS else self._if_reliable(judgement)
 
     def at_most(self, threshold: float) -> Judgement:
         """Whether the accuracy is at most `threshold`, judged on its interval; unreliable where a check was raised.
 
         Raises:
-            SettingsError: the threshold is no share in [0, 1].
+            SettingsError: the threshold is no share in [0, 1); at most 1 is every accuracy.
         """
-        return self._judged(at_most(self._rate(self._correct), _share("at_most", threshold)))
+        self.told(self, "at_most")
+        return self._if_reliable(at_most(self._rate(self._correct), _share("at_most", threshold)))
 
     def worst(self, count: int = 10) -> list[int]:
         """Indices, in the user's data, of the images that the model is worst at, the worst first.
@@ -286,18 +291,17 @@ class Result:
     def _rate(self, mask: Tensor) -> Rate:
         return Rate.of(mask, confidence=self.confidence)
 
-    def _judged(self, judgement: Judgement) -> Judgement:
-        self.told(self, "checks")
-        if not self.found or judgement.verdict is not Verdict.HOLDS:
+    def _if_reliable(self, judgement: Judgement) -> Judgement:
+        if not self.found or judgement.verdict is Verdict.INCONCLUSIVE:
             return judgement
         return Judgement(Verdict.UNRELIABLE, "; ".join(self.found))
 
 
 def _share(method: str, threshold: Any) -> float:
-    """A threshold as robust.toml would take it; every one outside [0, 1] would decide before anything was measured."""
+    """A threshold as robust.toml would take it."""
     try:
         number = isinstance(threshold, SupportsFloat) and not isinstance(threshold, bool)  # NumPy's and torch's as well
-        return share(float(threshold) if number else threshold)
+        return demanded(method, float(threshold) if number else threshold)
     except ValueError as error:
         raise SettingsError(f"result.{method}({threshold!r}): {error}.") from None
 

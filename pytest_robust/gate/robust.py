@@ -196,9 +196,12 @@ class Robust:
         masking: tuple[str, ...] = ()
         if chosen is not None:
             adversarial = self.bench.attack(surface, chosen, split)
+            if defended.random_by_image:
+                adversarial = self.bench.redrawn(defended, adversarial, chosen)
             attacked = self.bench.evaluate(defended, adversarial)
             margins = torch.minimum(margins, self._answers(surface, adversarial)["margin"])
-            if follows_gradients(chosen) and not attacked.checks:  # else it is no evidence already
+            # Where all images are no evidence already, nobody need look; a part may look worse than all of them do.
+            if follows_gradients(chosen) and not (attacked.checks and split is whole):
                 masking = gradient_signs(self.bench.store, surface, whole)
         return Result(
             model=defended.name,

@@ -43,6 +43,18 @@ def share(value: Any) -> float:
     return found
 
 
+#: What every share satisfies: a placeholder that is left in a gate would be green for ever.
+ALWAYS = {"at_least": 0.0, "at_most": 1.0, "max_drop_from_baseline": 1.0}
+
+
+def demanded(comparison: str, value: Any) -> float:
+    """A share in [0, 1] that a metric can miss when it is compared with it by `comparison`."""
+    found = share(value)
+    if found == ALWAYS[comparison]:
+        raise ValueError("every figure meets it, so that nothing is demanded")
+    return found
+
+
 def open_share(value: Any) -> float:
     """A number in (0, 1)."""
     found = _number(value)

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType, NoneType
+from types import FunctionType, MethodType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pytest_robust.store.code import users_code_fingerprint
 from pytest_robust.store.fingerprint import fingerprint, tensors_fingerprint
+from pytest_robust.store.live_code import bytecode, functions_of, names_of
 
 _PLAIN = (NoneType, bool, int, float, str, bytes, Path, np.generic)
 #: torch's own names of things: they print as what they are.
@@ -96,8 +97,7 @@ class HeldValues:
 
     def of_class(self, kind: type) -> str:
         """Of a class: its name and code. One that a function made can close over what the function was given."""
-        made = [each for each in vars(kind).values() if isinstance(each, FunctionType)]
-        inside = [self.of(each) for each in made] if "<locals>" in kind.__qualname__ else []
+        inside = [self.of(each) for each in functions_of(kind)] if "<locals>" in kind.__qualname__ else []
         return fingerprint([_kind(kind), users_code_fingerprint(kind), inside])
 
     def _of_object(self, value: Any) -> str:
@@ -121,11 +121,13 @@ class HeldValues:
         # By name, so that None in one of two variables is not None in the other.
         closed = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         cells = {name: cell.cell_contents for name, cell in closed if _is_filled(cell)}
-        used = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+        used = {
+            name: function.__globals__[name] for name in names_of(function.__code__) if name in function.__globals__
+        }
         found = {name: self.of(each) for name, each in sorted(used.items()) if not isinstance(each, ModuleType)}
         held = [self.of(each) for each in (cells, function.__defaults__, function.__kwdefaults__, vars(function))]
         return fingerprint(
-            [function.__qualname__, users_code_fingerprint(function), _code(function.__code__), held, found]
+            [function.__qualname__, users_code_fingerprint(function), bytecode(function.__code__), held, found]
         )
 
 
@@ -147,22 +149,3 @@ def _is_filled(cell: Any) -> bool:
     except ValueError:  # not assigned yet
         return False
     return True
-
-
-def _code(code: CodeType) -> list[Any]:
-    """What tells one function of a file from another of the same name: two lambdas, above all."""
-    constants = [_code(each) if isinstance(each, CodeType) else _constant(each) for each in code.co_consts]
-    return [code.co_code, list(code.co_names), constants]
-
-
-def _constant(value: Any) -> str:
-    try:
-        return fingerprint(value)
-    except TypeError:  # an ellipsis, a complex number
-        return repr(value)
-
-
-def _names(code: CodeType) -> set[str]:
-    """Names that the code, or a function inside it, looks up outside itself."""
-    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*inner)

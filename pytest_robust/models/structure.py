@@ -19,14 +19,17 @@ _OWN = frozenset(vars(nn.Module())) | {"training"}
 #: Where torch's scripted, exported and compiled modules come from. What they hold beside their code and their modules
 #: are handles that nobody can look into.
 _HANDLES = ("torch.jit.", "torch.fx.", "torch._dynamo.")
+#: Where a module keeps its hooks.
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 def structure_fingerprint(network: nn.Module) -> str:
     """Of every module in `network`: its place, its class, the code of that class, and the attributes set on it.
 
     An object counts by its class and its state, a function by its code and by what it closes over or finds among the
-    globals; forward hooks are functions of the module. What cannot be looked into is equal to itself alone. A class can
-    name attributes that its fingerprint need not count (a tuple ``counted_otherwise``).
+    globals; hooks are functions of the module, those of the backward pass too, as attacks follow the gradient. What
+    cannot be looked into is equal to itself alone. A class can name attributes that its fingerprint need not count (a
+    tuple ``counted_otherwise``).
     """
     return _structure(network, HeldValues(_with_weights, dict(network.named_modules())))
 
@@ -82,12 +85,12 @@ def _module(module: nn.Module, values: HeldValues) -> list[Any]:
     code = [values.of_class(base) for base in bases]
     of = _handle if kind.__module__.startswith(_HANDLES) else values.of
     attributes = {name: of(value) for name, value in vars(module).items() if _counts(kind, name)}
-    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+    hooks = [list(getattr(module, each, {}).values()) for each in _HOOKS]
     return [
         f"{kind.__module__}.{kind.__qualname__}",
         [*code, *_script(module)],
         attributes,
-        [values.of(h) for h in hooks],
+        [[values.of(hook) for hook in each] for each in hooks],
     ]
 
 

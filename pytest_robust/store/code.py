@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_robust.store.fingerprint import file_fingerprint, fingerprint
+from pytest_robust.store.live_code import is_live, live_fingerprint, live_imports
 from pytest_robust.store.ownership import PACKAGE, is_users
 
 
@@ -22,7 +23,7 @@ def code_fingerprint(obj: Any) -> str:
     """SHA-256 over the source files that what `obj` does depends on; an edit to any of them changes it.
 
     Imports are read from the source, those inside functions included; nothing is imported for it but the packages in
-    which a module lies. An object without a source file counts by its name.
+    which a module lies. What a notebook defines counts by all that it has defined so far (`live_code`).
     """
     return fingerprint([users_code_fingerprint(obj), _own()])
 
@@ -39,19 +40,23 @@ def users_code_fingerprint(obj: Any) -> str:
 
 def module_fingerprint(start: str) -> str:
     """As `users_code_fingerprint`, of a module by name; it need not have been imported."""
-    pending, seen, files = [start], set(), []
+    pending, seen, files, live = [start], set(), [], []
     while pending:
         name = pending.pop()
         if name in seen:
             continue
         seen.add(name)
+        if is_live(name):
+            live.append(live_fingerprint(name))
+            pending += live_imports(name)
+            continue
         path = _source(name)
         if path is None or not (name == start or is_users(name, path)):
             continue
         files.append(path)
         if is_users(name, path):
             pending += [_as_loaded(each, name) for each in _imports(path, name)]
-    return fingerprint([start, sorted(file_fingerprint(path) for path in files)])
+    return fingerprint([start, sorted([*(file_fingerprint(path) for path in files), *live])])
 
 
 def _as_loaded(imported: str, importer: str) -> str:

@@ -81,10 +81,11 @@ def scored(y: list[int], score: list[float], image: list[int] | None = None) -> 
 
 
 def test_adversaries_that_share_an_original_do_not_narrow_the_auroc() -> None:
-    clean = scored([0, 1, 2, 3], [0.1, 0.2, 0.6, 0.3])
-    once = scored([0, 1, 2, 3], [0.5, 0.7, 0.25, 0.9]).auroc_against(clean)
-    ten = scored([0, 1, 2, 3] * 10, [0.5, 0.7, 0.25, 0.9] * 10, [0, 1, 2, 3] * 10).auroc_against(clean)
-    ignored = scored([0, 1, 2, 3] * 10, [0.5, 0.7, 0.25, 0.9] * 10).auroc_against(clean)
+    labels, scores = [0, 1, 2, 3] * 2, [0.5, 0.7, 0.25, 0.9, 0.45, 0.8, 0.35, 0.15]
+    clean = scored(labels, [0.1, 0.2, 0.6, 0.3, 0.05, 0.4, 0.55, 0.12])
+    once = scored(labels, scores).auroc_against(clean)
+    ten = scored(labels * 10, scores * 10, list(range(8)) * 10).auroc_against(clean)
+    ignored = scored(labels * 10, scores * 10).auroc_against(clean)
     assert ten.value == pytest.approx(once.value)
     assert ten.upper - ten.lower > ignored.upper - ignored.lower
 

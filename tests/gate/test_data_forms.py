@@ -50,6 +50,7 @@ FORMS = {
     "list of pairs": lambda s: list(zip(s.x, s.y.tolist(), strict=True)),
     "subset": lambda s: Subset(TensorDataset(s.x, s.y), range(len(s))),
     "loader": lambda s: DataLoader(TensorDataset(s.x, s.y), batch_size=7),
+    "loader that drops the last": lambda s: DataLoader(TensorDataset(s.x, s.y), batch_size=7, drop_last=True),
     "shuffling loader": lambda s: DataLoader(TensorDataset(s.x, s.y), batch_size=7, shuffle=True, drop_last=True),
 }
 

@@ -177,6 +177,7 @@ def test_masked_gradients_are_a_check_and_no_accuracy_holds_on_them(robust, toy,
     assert "exactly zero on 100.0%" in result.checks[0]
     assert result.at_least(0.1).verdict is Verdict.UNRELIABLE
     assert result.at_least(0.9999).verdict is not Verdict.HOLDS
+    assert result.at_most(0.001).verdict is Verdict.UNRELIABLE, "the model only looks too strong for it"
     assert "UNRELIABLE: the surface's gradient" in result.explain()
     assert robust.evaluate(Rounded(toy).eval(), images, "square", eps=BUDGET).reliable
 
@@ -203,6 +204,12 @@ def test_a_reliable_result_is_judged_on_its_interval(robust, toy, images):
 @pytest.mark.parametrize("method", ["at_least", "at_most"])
 def test_a_threshold_that_is_no_share_judges_nothing(robust, toy, images, method, threshold, said):
     with pytest.raises(SettingsError, match=rf"^result\.{method}{said}$"):
+        getattr(robust.evaluate(toy, images), method)(threshold)
+
+
+@pytest.mark.parametrize(("method", "threshold"), [("at_least", 0), ("at_most", 1.0)])
+def test_a_threshold_that_every_share_meets_is_refused(robust, toy, images, method, threshold):
+    with pytest.raises(SettingsError, match=rf"^result\.{method}\({threshold}\): every figure meets it"):
         getattr(robust.evaluate(toy, images), method)(threshold)
 
 

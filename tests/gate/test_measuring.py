@@ -123,6 +123,27 @@ def test_in_batches_the_same_images_are_counted(robust):
     assert set(part.worst[:3]) <= set(seen[~whole[seen]].tolist()), "positions in the user's data"
 
 
+def in_large_batches() -> Defended:
+    """Answers rightly what is handed in together with more than forty others, as if it learnt from them."""
+    inside, right = network(), data()
+
+    def decide(x: torch.Tensor) -> Decision:
+        nearest = torch.cdist(x.flatten(1), right[0].flatten(1)).argmin(1)
+        label = right[1][nearest] if len(x) > 40 else inside(x).argmax(1)
+        return Decision(label, torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x)))
+
+    return Defended("in large batches", 2, decide, {ThreatModel.ADAPTIVE: inside}, inside.device, "large batches")
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_decisions_that_depend_on_the_batch_are_a_check_in_batches_too(robust, monkeypatch, sequential):
+    import release_for_metrics
+
+    monkeypatch.setattr(release_for_metrics, "doubting", in_large_batches)
+    found = measured(DOUBTING, robust, "accuracy", sequential=sequential)
+    assert any("are decided otherwise in batches of another size" in check for check in found.checks)
+
+
 def test_a_gate_is_judged_in_a_notebook_too(robust):
     requirement = Requirement("accuracy", "at_least", 0.9, None)
     gate = Gate(PLAIN.model, PLAIN.data, (requirement,), path="robust.toml")

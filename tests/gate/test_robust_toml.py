@@ -121,6 +121,11 @@ MISTAKES = {
     ),
     "a metric without its attack": ('metric = "auroc"\nat_least = 0.4', 5, 'the metric "auroc" needs an attack'),
     "per cent": ("at_least = 92", 5, "at_least = 92 in [[require]]: it must be a share in [0, 1]: write 0.92 for"),
+    "at least nothing": (
+        "at_least = 0", 5, "at_least = 0 in [[require]]: every figure meets it, so that nothing is demanded.",
+    ),
+    "at most everything": ("at_most = 1.0", 5, "at_most = 1.0 in [[require]]: every figure meets it"),
+    "any drop": ("max_drop_from_baseline = 1", 5, "every figure meets it, so that nothing is demanded."),
     "text": ('at_least = "0.9"', 5, 'at_least = "0.9" in [[require]]: it must be a number.'),
     "true": ("at_least = true", 5, "at_least = true in [[require]]: it must be a number."),
     "NaN": ("at_least = nan", 5, "it must be a number."),

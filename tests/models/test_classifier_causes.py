@@ -84,6 +84,17 @@ def hooked(shift: float) -> nn.Module:
     return network
 
 
+@pytest.mark.parametrize("register", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+def test_what_changes_the_gradient_alone_changes_the_fingerprint(register: str) -> None:
+    network = linear()
+    before = classifier(network).fingerprint
+    handle = getattr(network, register)(lambda _module, *gradients: tuple(2 * g for g in gradients[0]))
+    hooked_so = classifier(network).fingerprint
+    handle.remove()
+    assert hooked_so != before
+    assert classifier(network).fingerprint == before
+
+
 def test_what_a_function_finds_among_the_globals_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = classifier(Calling(shifted_by_a_global)).fingerprint
     assert classifier(Calling(shifted_by_a_global)).fingerprint == before

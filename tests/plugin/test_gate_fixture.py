@@ -137,6 +137,13 @@ def test_who_has_looked_at_the_checks(robust):
     assert "guessing" in result.checks[0]
     assert result.accuracy <= 1
 
+def test_by_a_verdict(robust): assert not robust.evaluate(untrained(), DATA).at_most(0.1)
+
+def test_by_a_verdict_that_was_only_shown(robust):
+    result = robust.evaluate(untrained(), DATA)
+    print(result.at_least(0.1).verdict)
+    assert result.accuracy <= 1
+
 @pytest.fixture
 def accuracy(robust): return robust.evaluate(untrained(), DATA).accuracy
 
@@ -146,7 +153,7 @@ def test_through_a_fixture(accuracy): assert accuracy <= 1
 def test_expected(robust): assert robust.evaluate(untrained(), DATA).accuracy > 0.9
 """
     result = release(tests)
-    result.assert_outcomes(failed=2, passed=1, xfailed=1)
+    result.assert_outcomes(failed=4, passed=1, xfailed=1)
     result.stdout.fnmatch_lines(
         ["The test passed on figures that are no evidence (clean accuracy 0.250 *no better than guessing*`checks`*"]
     )
