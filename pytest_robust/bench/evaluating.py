@@ -125,10 +125,12 @@ def _asked_again(defended: Defended, x: Tensor, decision: Decision) -> dict[str,
     """
     n = min(len(x), BATCH_SAMPLE)
     first = Decision(decision.label[:n], decision.rejected[:n], decision.score[:n])
-    same = first if n == len(x) else _seeded_decision(defended, x[:n])
-    drawing = _changed(same, _seeded_decision(defended, x[:n], seed=1))
-    if drawing:
-        return {"wavering": 0.0, "drawing": drawing / n}
+    other = _seeded_decision(defended, x[:n], seed=1)
+    if _changed(first, other) > 0:
+        # Of the same images at once, as what differs may come of the batch.
+        drawing = _changed(first if n == len(x) else _seeded_decision(defended, x[:n]), other)
+        if drawing:
+            return {"wavering": 0.0, "drawing": drawing / n}
     wavering = _changed(first, _seeded_decision(defended, x[:n], batch_size=max(1, n // 3)))
     return {"wavering": wavering / n if wavering > 1 else 0.0, "drawing": 0.0}
 
