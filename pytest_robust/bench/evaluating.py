@@ -130,9 +130,13 @@ def _asked_again(defended: Defended, x: Tensor, decision: Decision) -> dict[str,
         # Of the same images at once, as what differs may come of the batch.
         drawing = _changed(first if n == len(x) else _seeded_decision(defended, x[:n]), other)
         if drawing:
-            return {"wavering": 0.0, "drawing": drawing / n}
+            return {"wavering": 0.0, "drawing": _share(drawing, n)}
     wavering = _changed(first, _seeded_decision(defended, x[:n], batch_size=max(1, n // 3)))
-    return {"wavering": wavering / n if wavering > 1 else 0.0, "drawing": 0.0}
+    return {"wavering": _share(wavering, n), "drawing": 0.0}
+
+
+def _share(changed: int, n: int) -> float:
+    return changed / n if changed > 1 else 0.0
 
 
 def _changed(first: Decision, other: Decision) -> int:
