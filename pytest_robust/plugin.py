@@ -184,7 +184,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if state.options.save_baseline is not None:
         from pytest_robust.harness.saving import save_baseline
 
-        if not save_baseline(state) and session.exitstatus == pytest.ExitCode.OK:
+        failed = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if not save_baseline(state, failed=failed) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if state.options.report is not None:
         from pytest_robust.harness.terminal import write_report

@@ -143,14 +143,12 @@ class RequirementItem(GateItem):
         try:
             judged, entry = self.parent.run.judge(self.requirement, self.command)
         except RobustError as error:
-            unmeasured = {
-                "requirement": self.name,
-                "file": self.parent.gate.path,
-                "verdict": "error",
-                "outcome": "fail",
-            }
-            record_requirement(self, {**unmeasured, "reason": str(error)}, None)
+            self.record_error(str(error))
             self.give_up(error)
+        except Exception as error:
+            # Whatever it is: a requirement that is missing from a report would be taken for one that is met.
+            self.record_error(f"{type(error).__name__}: {error}")
+            raise
         from pytest_robust.gate.run import kept_by
 
         problem = ""
@@ -164,6 +162,11 @@ class RequirementItem(GateItem):
         row = {**judged.as_dict(), "gate_keeps": kept_by(self.parent.gate)}
         record_requirement(self, row, entry and asdict(entry))
         self.end(judged.outcome, judged.sentence(), judged.explain() + (problem and f"\n  {problem}"))
+
+    def record_error(self, reason: str) -> None:
+        """Let reports say that nothing was measured, and why."""
+        unmeasured = {"requirement": self.name, "file": self.parent.gate.path, "verdict": "error", "outcome": "fail"}
+        record_requirement(self, {**unmeasured, "reason": reason}, None)
 
 
 class DiagnoseItem(GateItem):
@@ -185,14 +188,21 @@ class DiagnoseItem(GateItem):
         try:
             diagnosis = self.parent.run.diagnosis
         except RobustError as error:
+            self.record_error(str(error))
             self.give_up(error)
+        except Exception as error:
+            self.record_error(f"{type(error).__name__}: {error}")
+            raise
         if diagnosis is None:
             return
         flagged = "\n".join(f"  {check}" for check in diagnosis.flagged)
-        record = {**diagnosis.as_dict(), "file": self.parent.gate.path, "title": diagnosis.title}
+        outcome = self.parent.gate.unreliable if diagnosis.errors else "pass"
+        record = {**diagnosis.as_dict(), "file": self.parent.gate.path, "title": diagnosis.title, "outcome": outcome}
         record_diagnosis(self, {**record, "markdown": diagnosis.markdown(), "flagged": flagged})
-        self.end(
-            self.parent.gate.unreliable if diagnosis.errors else "pass",
-            diagnosis.title,
-            f"{diagnosis.title}\n{flagged}",
-        )
+        self.end(outcome, diagnosis.title, f"{diagnosis.title}\n{flagged}")
+
+    def record_error(self, reason: str) -> None:
+        """Let reports say that the checks could not be run, and why."""
+        record = {"file": self.parent.gate.path, "title": "the evaluation: they could not be run", "sound": False}
+        shown = {"outcome": "fail", "error": reason, "markdown": reason, "flagged": f"  {reason}"}
+        record_diagnosis(self, {**record, **shown})

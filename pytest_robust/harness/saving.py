@@ -14,8 +14,12 @@ from pytest_robust.harness.session import RobustSession
 Rows = list[dict[str, Any]]
 
 
-def save_baseline(session: RobustSession) -> bool:
+def save_baseline(session: RobustSession, *, failed: bool) -> bool:
     """Keep what the requirements measured where ``--robust-save-baseline`` says, or note why not.
+
+    Args:
+        session: with the rows.
+        failed: the run has failed, or was cut short, for whatever reason; it saves nothing.
 
     Returns:
         False where a baseline was asked for and not saved.
@@ -31,7 +35,7 @@ def save_baseline(session: RobustSession) -> bool:
     from pytest_robust.gate.baseline_file import write_baseline
     from pytest_robust.reports.results import current_versions
 
-    reason = _unfit(rows)
+    reason = _unfit(rows) or ("the run failed" if failed else "")
     try:
         kept = [] if reason else _of_earlier(path, rows)
     except GateError as error:

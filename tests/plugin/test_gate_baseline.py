@@ -205,6 +205,38 @@ def test_what_could_not_be_measured_is_not_saved(pytester, gate):
     assert document(pytester) == before
 
 
+def test_a_model_that_breaks_under_attack_is_in_every_report_and_saves_nothing(pytester, gate):
+    gate(SAVE)
+    before = document(pytester)
+    breaking = (
+        RELEASE
+        + """
+whole = model
+def model():
+    network = whole()
+    def watch(module, args):
+        if args[0].requires_grad:
+            raise KeyError("a table that lacks this image")
+    network.register_forward_pre_hook(watch)
+    return network
+"""
+    )
+    result = gate(SAVE, "--robust-report=report", release=breaking)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*NOT SAVED: the run has not measured 'fgsm eps=0.12 accuracy drop <= 0.01'"])
+    assert document(pytester) == before
+    verdicts = {row["requirement"]: (row["verdict"], row["outcome"]) for row in reported(pytester)["requirements"]}
+    assert verdicts["fgsm eps=0.12 accuracy drop <= 0.01"] == ("error", "fail")
+
+
+def test_a_run_in_which_another_test_fails_saves_nothing(pytester, gate):
+    (pytester.path / "test_own.py").write_text("def test_own(): assert False\n", encoding="utf-8")
+    result = gate(SAVE)
+    result.assert_outcomes(passed=1, failed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*NOT SAVED: the run failed"])
+    assert not (pytester.path / "base").exists()
+
+
 def test_a_sequential_requirement_stops_when_it_is_certain_and_attacks_nothing_again(pytester, gate):
     require = '[[require]]\nattack = "fgsm"\neps = 0.01\nat_least = 0.5\nsequential = true\n'
     first = gate("--robust-report=report", require=require)

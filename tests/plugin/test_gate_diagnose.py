@@ -7,8 +7,9 @@ import json
 import pytest
 
 # pytester forgets what a suite imports: NumPy and torch cannot be loaded twice, and ART takes seconds each time.
-import pytest_robust.attacks.pgd
-import pytest_robust.gate.run  # noqa: F401
+import pytest_robust.attacks.pgd  # noqa: F401
+from pytest_robust.errors import GateError
+from pytest_robust.gate.run import GateRun
 
 #: Two halves whose difference is the label; MASKED hides the gradient behind a rounding of the images.
 RELEASE = """
@@ -65,6 +66,20 @@ def gate(pytester, monkeypatch):
         return pytester.runpytest("-p", "no:cacheprovider", "-p", "no:xdist", "--robust-cache=cache", *options)
 
     return run
+
+
+@pytest.mark.parametrize("error", [GateError("it cannot be run."), KeyError("a table")])
+def test_checks_that_cannot_be_run_are_in_the_reports(pytester, gate, monkeypatch, error):
+    def fail(_run):
+        raise error
+
+    monkeypatch.setattr(GateRun, "diagnosis", property(fail))
+    result = gate(False, "", "--robust-report=report", "-k", "diagnose")
+    result.assert_outcomes(failed=1)
+    (diagnosis,) = json.loads((pytester.path / "report" / "results.json").read_text(encoding="utf-8"))["diagnoses"]
+    assert (diagnosis["outcome"], diagnosis["sound"]) == ("fail", False)
+    assert str(error) in diagnosis["error"]
+    result.stdout.fnmatch_lines(["checks on the evaluation: they could not be run", f"  *{error}"])
 
 
 def test_a_sound_evaluation_is_a_test_that_passes(pytester, gate):
