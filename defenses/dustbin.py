@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from pytest_robust.bench.bench import Bench
 from pytest_robust.bench.defense import Defense
 from pytest_robust.data.split import Split
+from pytest_robust.errors import SettingsError
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.recipe import Recipe
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
@@ -37,7 +39,7 @@ class Dustbin(Defense):
 
     Args:
         out_distribution: foreign training images per training image; None is the paper's share for the data
-            set, 0 trains on no foreign images.
+            set, or what there is if that is less; 0 trains on no foreign images.
         interpolated: interpolated training images per training image; 0 is the paper's variant without them.
     """
 
@@ -89,15 +91,24 @@ class Dustbin(Defense):
         if share is None:
             share = OUT_DISTRIBUTION_SHARE_OF.get(bench.dataset.name, OUT_DISTRIBUTION_SHARE)
         if share:
-            foreign = bench.out_distribution.train.sample(
-                round(share * len(training)), bench.settings.seed + SOURCE_SEED
-            )
+            foreign = self._foreign(bench, round(share * len(training)))
             parts.append(foreign.relabelled(classes, classes + 1))
         if self.interpolated:
             per_class = round(self.interpolated * len(training) / classes)
             mixed = interpolate(bench.classifier, training, per_class, bench.settings.seed + SOURCE_SEED)
             parts.append(mixed.relabelled(classes, classes + 1))
         return tuple(parts)
+
+    def _foreign(self, bench: Bench, wanted: int) -> Split:
+        """So many foreign images; the default share takes what there is."""
+        there = bench.out_distribution.train
+        if self.out_distribution is not None and len(there) < wanted:
+            most = math.floor(100 * len(there) / len(bench.train_split)) / 100
+            raise SettingsError(
+                f"{self.title} asks for {wanted} foreign images, but {there.name} has {len(there)}: ask for a share of "
+                f"at most {most:g} of the training images."
+            )
+        return there.sample(wanted, bench.settings.seed + SOURCE_SEED)
 
 
 def interpolate(classifier: Classifier, training: Split, per_class: int, seed: int) -> Split:

@@ -118,6 +118,17 @@ class Ensemble(Defense):
             raise SettingsError(
                 f"an ensemble needs members >= 1 and a noise of sigma >= 0, not {self.members} and {self.sigma:g}."
             )
+        used = {"architectures": "mixed", "sigma": "noise"}
+        idle = [field for field, method in used.items() if method != self.method and _is_given(self, field)]
+        if idle:
+            raise SettingsError(
+                f"an ensemble of the method {self.method!r} has no use for {idle[0]}, which is for method="
+                f"{used[idle[0]]!r}: leave it out, or choose that method."
+            )
+
+
+def _is_given(ensemble: Ensemble, field: str) -> bool:
+    return bool(getattr(ensemble, field) != Ensemble.__dataclass_fields__[field].default)
 
 
 def same(_: Ensemble, recipe: Recipe, __: int) -> Recipe:

@@ -36,6 +36,7 @@ from pytest_robust.evaluation.worst_case import WorstCase
 from pytest_robust.models.classifier import Classifier
 from pytest_robust.models.detectors import Detector, detector_factory
 from pytest_robust.store.artifacts import Artifact
+from pytest_robust.store.code import users_code_fingerprint
 from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
 from pytest_robust.threats.defended import Defended, ThreatModel
 
@@ -125,7 +126,7 @@ class MismatchStudy(PaperStudy):
         fold = folds_of(len(self.images), folds, self.bench.settings.seed + FOLD_SEED)
         causes = [
             [source_fingerprint(type(self)), source_fingerprint(cross_fitted)],
-            [self.defense.detector, source_fingerprint(detector_factory(self.defense.detector))],
+            [self.defense.detector, users_code_fingerprint(detector_factory(self.defense.detector))],
             version("scikit-learn"),
             [self.features, attacked, fold],
         ]

@@ -247,7 +247,8 @@ class Bench:
     def train_all(self, recipes: Sequence[Recipe]) -> list[Classifier]:
         """The classifiers of several recipes, in order; on CPUs what is missing is trained at the same time.
 
-        The result is the same as that of `train`, one after the other.
+        The result is that of `train`, one after the other, but for the last bits of the weights on images that are not
+        tiny: those hang on the number of threads.
         """
         keys = [self._key(recipe) for recipe in recipes]
         by_key = dict(zip(keys, recipes, strict=True))

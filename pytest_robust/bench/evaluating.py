@@ -129,8 +129,8 @@ def _asked_again(defended: Defended, x: Tensor, decision: Decision) -> dict[str,
     if _changed(first, other) > 0:
         # Of the same images at once, as what differs may come of the batch.
         drawing = _changed(first if n == len(x) else _seeded_decision(defended, x[:n]), other)
-        if drawing:
-            return {"wavering": 0.0, "drawing": _share(drawing, n)}
+        if drawing > 1:
+            return {"wavering": 0.0, "drawing": drawing / n}
     wavering = _changed(first, _seeded_decision(defended, x[:n], batch_size=max(1, n // 3)))
     return {"wavering": _share(wavering, n), "drawing": 0.0}
 

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from pytest_robust.errors import SettingsError
 from pytest_robust.store.artifacts import Artifact, ArtifactStore
-from pytest_robust.store.fingerprint import fingerprint, source_fingerprint
+from pytest_robust.store.code import users_code_fingerprint
+from pytest_robust.store.fingerprint import fingerprint
 
 KIND = "detector"
 DetectorFactory = Callable[[], Any]
@@ -142,7 +143,7 @@ class Detector:
     @cached_property
     def fingerprint(self) -> str:
         """Of the factory, its code, what it is fitted on, and scikit-learn's version."""
-        code = source_fingerprint(detector_factory(self.name))
+        code = users_code_fingerprint(detector_factory(self.name))
         return fingerprint([self.name, code, version("scikit-learn"), self.features, self.attacked])
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pytest_robust.models.classifier import Classifier
-from pytest_robust.store.fingerprint import source_fingerprint
+from pytest_robust.store.code import users_code_fingerprint
 
 
 class Batch(NamedTuple):
@@ -54,7 +54,9 @@ class TrainingLoss(ABC):
     def settings(self) -> dict[str, Any]:
         """Parameters and code, as plain data for the recipe's fingerprint."""
         kind = type(self)
-        return {"loss": f"{kind.__module__}.{kind.__qualname__}", "code": source_fingerprint(kind), **asdict(self)}
+        # Also of what it inherits, and of whatever of the user's its file imports.
+        code = [users_code_fingerprint(base) for base in kind.__mro__ if issubclass(base, TrainingLoss)]
+        return {"loss": f"{kind.__module__}.{kind.__qualname__}", "code": code, **asdict(self)}
 
 
 def right(logits: Tensor, y: Tensor) -> Tensor:

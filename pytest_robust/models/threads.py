@@ -27,7 +27,8 @@ def is_tiny(input_shape: tuple[int, ...]) -> bool:
 def suitable_threads(input_shape: tuple[int, ...], device: torch.device) -> Iterator[None]:
     """One CPU thread inside the block if the images are tiny; afterwards as many as before.
 
-    It depends on the shape alone, so that the same recipe adds up in the same order in every process.
+    It depends on the shape alone, so that a recipe of tiny images adds up in the same order in every process. On larger
+    ones another number of threads can change the last bits of trained weights.
     """
     with _threads(1 if device.type == "cpu" and is_tiny(input_shape) else torch.get_num_threads()):
         yield

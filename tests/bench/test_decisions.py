@@ -159,6 +159,18 @@ def test_decisions_that_depend_on_the_batch_are_called_out_also_from_the_cache(t
         assert sentence in found[0]
 
 
+def test_one_image_that_draws_lots_hides_no_batch(tmp_path: Path) -> None:
+    """The darkest image is answered by chance, the others by the batch."""
+
+    def decide(_x: Tensor, score: Tensor) -> Tensor:
+        answer = score > score.mean()
+        answer[score.argmin()] = torch.rand(()) > 0.5
+        return answer
+
+    with pytest.warns(UnreliableEvaluationWarning, match="batches of another size"):
+        scoring(decide, tmp_path)
+
+
 @pytest.mark.parametrize(
     "decide",
     [lambda _x, score: score > 0.5, lambda x, _score: torch.rand(len(x)) > 0.5],

@@ -48,11 +48,13 @@ def test_wrong_parameters_are_one_sentence(broken: dict[str, float]) -> None:
         AdversarialTraining(**broken).loss("digits")  # type: ignore[arg-type]
 
 
-def test_hardening_changes_the_loss_and_nothing_else(bench: Bench) -> None:
-    recipe = bench.recipe(seed=5)
+def test_hardening_changes_the_loss_and_lets_no_clean_accuracy_stop_it(bench: Bench) -> None:
+    recipe = bench.recipe(seed=5, patience=3)
     (hardened,) = AdversarialTraining(eps=0.1).harden([recipe], bench)
     assert hardened.loss == AdversarialMix(0.1, 0.1)
-    assert replace(hardened, loss=recipe.loss).settings == recipe.settings
+    assert (hardened.validation, hardened.patience) == (None, None)
+    before = {"validation": recipe.validation, "patience": recipe.patience}
+    assert replace(hardened, loss=recipe.loss, **before).settings == recipe.settings  # type: ignore[arg-type]
 
 
 def test_a_recipe_with_a_loss_of_its_own_is_refused(bench: Bench) -> None:

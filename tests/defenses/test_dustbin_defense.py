@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_robust.bench.bench import Bench
+from pytest_robust.bench.settings import Settings
 from pytest_robust.data.split import Split
-from pytest_robust.defenses.dustbin import MIXING_RATIO, choose_sources, interpolate, nearest_of_another_class
+from pytest_robust.defenses.dustbin import (
+    MIXING_RATIO,
+    Dustbin,
+    choose_sources,
+    interpolate,
+    nearest_of_another_class,
+)
+from pytest_robust.errors import SettingsError
 from pytest_robust.models.classifier import Classifier
 
 
@@ -65,3 +76,11 @@ def test_mixtures_are_half_source_half_neighbour() -> None:
     assert mixed.kind == "interpolated"
     assert len(mixed) == 15
     assert torch.allclose(mixed.x, MIXING_RATIO * split.x[sources] + (1 - MIXING_RATIO) * split.x[targets])
+
+
+def test_more_foreign_images_than_there_are_is_an_error(tmp_path: Path) -> None:
+    bench = Bench(Settings(cache=tmp_path, device="cpu"))
+    with pytest.raises(SettingsError, match=r"asks for \d+ foreign images, but letters.* at most 0.\d+ of") as told:
+        Dustbin(out_distribution=2.0, interpolated=0.0).training_data(bench)
+    most = float(str(told.value).split("at most ")[1].split()[0])
+    assert Dustbin(out_distribution=most, interpolated=0.0).training_data(bench)

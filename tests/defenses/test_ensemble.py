@@ -179,6 +179,8 @@ def test_the_whole_ensembles_gradient_fools_what_one_members_cannot() -> None:
         (Ensemble("boosting"), r"no method 'boosting'.*random_init, mixed, bagging, noise"),
         (Ensemble(members=0), "members >= 1"),
         (Ensemble("noise", sigma=-1.0), "sigma >= 0"),
+        (Ensemble(architectures=("mlp",)), r"'random_init' has no use for architectures, .* for method='mixed'"),
+        (Ensemble("bagging", sigma=0.3), r"'bagging' has no use for sigma, which is for method='noise'"),
     ],
 )
 def test_wrong_parameters_are_one_sentence(bench: Bench, broken: Ensemble, match: str) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -64,3 +68,46 @@ def test_title_and_seed() -> None:
     assert recipe.title == "mlp"
     assert dataclasses.replace(recipe, name="mine").title == "mine"
     assert recipe.with_seed(7).settings == {**recipe.settings, "seed": 7}
+
+
+HELPER = "FACTOR = 1.0\n"
+BASE = """
+import my_loss_helper
+from pytest_robust.models.losses import CrossEntropy
+
+class Base(CrossEntropy):
+    def __call__(self, classifier, batch):
+        loss, right = super().__call__(classifier, batch)
+        return my_loss_helper.FACTOR * loss, right
+"""
+OWN = "from my_loss_base import Base\n\nclass Own(Base):\n    pass\n"
+
+
+def test_a_loss_counts_by_what_it_inherits_and_by_what_that_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"my_loss_helper.py": HELPER, "my_loss_base.py": BASE, "my_loss.py": OWN}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    loss = importlib.import_module("my_loss").Own()
+    found = [loss.settings()]
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}# edited\n")
+        found.append(loss.settings())
+    assert len({str(each) for each in found}) == 4
+    assert found[-1] == loss.settings()
+    for name in files:
+        sys.modules.pop(name.removesuffix(".py"), None)
+
+
+def test_a_loss_that_a_notebook_redefines_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for factor in (1.0, 0.0, 1.0):
+        module = ModuleType("my_loss_cell")
+        monkeypatch.setitem(sys.modules, "my_loss_cell", module)
+        text = BASE.replace("import my_loss_helper\n", "").replace("my_loss_helper.FACTOR", str(factor))
+        exec(text, vars(module))
+        found.append(module.Base().settings())
+    assert found[0] == found[2] != found[1]
