@@ -167,7 +167,7 @@ def pytest_runtest_makereport(
         from pytest_robust.harness.failures import mend
 
         mend(item, call.excinfo, report, session)
-    if session.looks:
+    if session.looks or not report.passed:
         from pytest_robust.harness.looks import tell
 
         tell(item, report, session.looks, session.options.report)

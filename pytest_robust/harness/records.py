@@ -14,6 +14,8 @@ REQUIREMENTS = pytest.StashKey[list[dict[str, Any]]]()
 DIAGNOSES = pytest.StashKey[list[dict[str, Any]]]()
 RESULTS = pytest.StashKey[list[dict[str, Any]]]()
 
+#: What becomes of a test, the worst last: of its phases and subtests, that one counts.
+_WORSE = ("passed", "skipped", "xfailed", "xpassed", "failed")
 #: What a report carries, by the name it has there.
 _KEPT = {"claims": CLAIMS, "requirements": REQUIREMENTS, "diagnoses": DIAGNOSES, "results": RESULTS}
 #: A claim's figures that go into JUnit's XML, each as the property ``robust_NAME``.
@@ -77,17 +79,20 @@ def attach(item: pytest.Item, report: pytest.TestReport, new_events: list[dict[s
 
 
 class Records:
-    """Everything recorded so far, by test and phase; a plugin, because the hook it implements is told no config."""
+    """Everything recorded so far, by test; a plugin, because the hook it implements is told no config."""
 
     def __init__(self) -> None:
-        #: By the name it has on a report, then by test and phase: where the test stands, and what it recorded.
-        self._kept: dict[str, dict[tuple[str, str], tuple[int, list[dict[str, Any]]]]] = {name: {} for name in _KEPT}
+        #: By the name it has on a report, then by test: where the test stands, and what it recorded.
+        self._kept: dict[str, dict[str, tuple[int, list[dict[str, Any]]]]] = {name: {} for name in _KEPT}
+        #: What became of each test that did not simply pass: the worst of its reports.
+        self._outcomes: dict[str, str] = {}
         self.events: list[dict[str, Any]] = []
         #: What was missing, and how many tests were skipped for it.
         self.missing: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add what a report carries; a test that is run again replaces the claims of its earlier run."""
+        """Add what a report carries; a test that is run again, so set up again, replaces what it recorded before."""
+        self._judge(report)
         missing: str | None = getattr(report, "robust_missing", None)
         if missing is not None:
             self.missing[missing] += 1
@@ -98,7 +103,20 @@ class Records:
         outcome = _expected_outcome(report)
         claims = [{**claim, "test": report.nodeid, "expected": outcome} for claim in carried["claims"]]
         for name, kept in self._kept.items():
-            kept[report.nodeid, report.when] = (carried["index"], claims if name == "claims" else carried[name])
+            # A phase has several reports where the test has subtests.
+            _, rows = kept.setdefault(report.nodeid, (carried["index"], []))
+            rows += claims if name == "claims" else carried[name]
+
+    def _judge(self, report: pytest.TestReport) -> None:
+        """Note what became of the test, and let go of what an earlier run of it left."""
+        test = report.nodeid
+        if report.when == "setup":
+            self._outcomes.pop(test, None)
+            for kept in self._kept.values():
+                kept.pop(test, None)
+        found = _expected_outcome(report) or report.outcome
+        if found in _WORSE and _WORSE.index(found) > _WORSE.index(self._outcomes.get(test, "passed")):
+            self._outcomes[test] = found
 
     @property
     def claims(self) -> list[dict[str, Any]]:
@@ -119,11 +137,19 @@ class Records:
 
     @property
     def results(self) -> list[dict[str, Any]]:
-        """The gate's results that tests have looked at, in the order of the files."""
-        return _in_order(self._kept["results"])
+        """The gate's results that tests have looked at, with what became of the test, in the order of the files.
+
+        A test that takes the fixture and has measured nothing when it ends has one row without figures. Outcomes are
+        "passed", "skipped", "xfailed", "xpassed" and "failed", also for an error outside the test function.
+        """
+        latest = {(row["test"], row["number"]): row for row in _in_order(self._kept["results"])}
+        return [
+            {**{k: v for k, v in row.items() if k != "number"}, "outcome": self._outcomes.get(row["test"], "passed")}
+            for row in latest.values()
+        ]
 
 
-def _in_order(kept: Mapping[tuple[str, str], tuple[int, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+def _in_order(kept: Mapping[str, tuple[int, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
     """What was kept of all tests, in the order in which the tests were collected."""
     return [each for _, group in sorted(kept.values(), key=lambda row: row[0]) for each in group]
 

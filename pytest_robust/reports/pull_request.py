@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,14 +72,22 @@ def _tests(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Tests of the fixture `robust`, with every result that they looked at."""
     if not results:
         return []
-    outcomes = {str(row["test"]): row["outcome"] for row in results}
-    failed = [test for test, outcome in outcomes.items() if outcome == "failed"]
-    headline = f"{len(failed)} of {len(outcomes)} tests failed" if failed else f"all {len(outcomes)} tests passed"
+    outcomes = list({str(row["test"]): str(row["outcome"]) for row in results}.values())
     signs = {"passed": "✅", "failed": "❌"}
     cells = [(signs.get(str(row["outcome"]), "⚪"), _cell(row["test"]), _cell(row["title"])) for row in results]
     table = tabulate(cells, ("", "test", "measured"), tablefmt="github", disable_numparse=True)
     folded = [_folded(str(row["test"]), _code(row)) for row in results if row["outcome"] == "failed"]
-    return [f"## Robustness: {headline}", table, *folded]
+    return [f"## Robustness: {_test_counts(outcomes)}", table, *folded]
+
+
+def _test_counts(outcomes: Sequence[str]) -> str:
+    """``1 of 3 tests failed, 1 xfailed``; "passed" of those alone that did."""
+    failed, passed = outcomes.count("failed"), outcomes.count("passed")
+    others = Counter(outcome for outcome in outcomes if outcome not in ("failed", "passed"))
+    beside = "".join(f", {count} {outcome}" for outcome, count in others.items())
+    if failed:
+        return f"{failed} of {len(outcomes)} tests failed{beside}"
+    return f"{passed} of {len(outcomes)} tests passed{beside}" if others else f"all {passed} tests passed"
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -225,3 +225,146 @@ def test_a_mistake_is_its_sentence_and_the_users_line(release):
 def test_a_users_own_fixture_of_that_name_wins(release):
     result = release("@pytest.fixture\ndef robust(): return 3\ndef test(robust): assert robust == 3\n")
     result.assert_outcomes(passed=1)
+
+
+@pytest.fixture
+def reported(release, pytester):
+    """``reported(tests)`` runs them and gives pytest's outcomes, those in results.json by test, and summary.md."""
+
+    def run(tests: str, *options: str) -> tuple[pytest.RunResult, list[tuple[str, str]], str]:
+        result = release(tests, "--robust-report=report", *options)
+        report = pytester.path / "report"
+        rows = json.loads((report / "results.json").read_text(encoding="utf-8"))["results"]
+        outcomes = [(row["test"].rpartition("::")[2], row["outcome"]) for row in rows]
+        return result, outcomes, (report / "summary.md").read_text(encoding="utf-8")
+
+    return run
+
+
+OUTCOMES = """
+@pytest.fixture(scope="module")
+def result(robust):
+    found = robust.evaluate(MODEL, DATA)
+    assert found.accuracy <= 1
+    return found
+
+@pytest.fixture
+def breaks_afterwards():
+    yield
+    raise OSError("gone")
+
+def test_passes(result): assert result.accuracy >= 0.5
+def test_fails(result): assert result.accuracy > 1
+@pytest.mark.xfail
+def test_is_expected_to_fail(result): assert result.accuracy > 1
+@pytest.mark.xfail
+def test_passes_unexpectedly(result): assert result.accuracy <= 1
+@pytest.mark.xfail(strict=True)
+def test_passes_though_it_must_not(result): assert result.accuracy <= 1
+def test_skips(result): pytest.skip("later")
+def test_breaks_afterwards(result, breaks_afterwards): assert result.accuracy <= 1
+def test_cannot_evaluate(robust): robust.evaluate(MODEL, DATA, "pgd", eps=8)
+def test_never_begins(robust, no_such_fixture): pass
+def test_of_something_else(): assert False
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-n1",)], ids=["alone", "xdist"])
+def test_every_test_is_reported_once_with_what_became_of_it(reported, options):
+    result, outcomes, summary = reported(OUTCOMES, *options)
+    result.assert_outcomes(passed=2, failed=4, errors=2, xfailed=1, xpassed=1, skipped=1)
+    assert outcomes == [
+        ("test_passes", "passed"),
+        ("test_fails", "failed"),
+        ("test_is_expected_to_fail", "xfailed"),
+        ("test_passes_unexpectedly", "xpassed"),
+        ("test_passes_though_it_must_not", "failed"),
+        ("test_skips", "skipped"),
+        ("test_breaks_afterwards", "failed"),
+        ("test_cannot_evaluate", "failed"),
+        ("test_never_begins", "failed"),
+    ]
+    assert summary.startswith("## Robustness: 5 of 9 tests failed, 1 xfailed, 1 xpassed, 1 skipped\n")
+    assert "the attack 'pgd' has eps=8" in summary
+
+
+def test_a_test_of_subtests_is_reported_with_each_result_once(reported):
+    if pytest.version_tuple < (9,):
+        pytest.skip("subtests came with pytest 9")
+    tests = """
+@pytest.fixture(scope="module")
+def result(robust):
+    found = robust.evaluate(MODEL, DATA)
+    assert found.accuracy <= 1
+    return found
+
+def test(result, robust, subtests):
+    with subtests.test("wrong"):
+        assert result.accuracy > 1
+    with subtests.test("another"):
+        assert robust.evaluate(MODEL, DATA, "fgsm", eps=0.1).accuracy <= 1
+"""
+    _, outcomes, summary = reported(tests)
+    assert outcomes == [("test", "failed")] * 2
+    assert summary.startswith("## Robustness: 1 of 1 tests failed\n")
+
+
+def test_only_the_fixture_that_a_test_was_given_counts(release, pytester):
+    fixture = """
+import pytest
+from pytest_robust.attacks.common_checks import toy_classifier, toy_split
+
+@pytest.fixture(scope="session")
+def figure(robust):
+    model = toy_classifier()
+    model.network[-1].weight.data.zero_()
+    return robust.evaluate(model, toy_split(40, seed=3)).accuracy.value
+"""
+    above = "import pytest\n@pytest.fixture(scope='session')\ndef figure({}): return 1.0\n"
+    for path, text in {
+        "a/conftest.py": fixture,
+        "a/test_a.py": "def test_a(figure): assert figure <= 1",
+        "a/sub/conftest.py": above.format(""),
+        "a/sub/test_sub.py": "def test_sub(figure): assert figure <= 1",
+        "a/on/conftest.py": above.format("figure"),
+        "a/on/test_on.py": "def test_on(figure): assert figure <= 1",
+        "ab/conftest.py": above.format(""),
+        "ab/test_b.py": "def test_b(figure): assert figure <= 1",
+    }.items():
+        (pytester.path / path).parent.mkdir(parents=True, exist_ok=True)
+        (pytester.path / path).write_text(text, encoding="utf-8")
+    result = release("", "-rA", "-p", "no:randomly")
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines_random(["PASSED a/sub/test_sub.py::test_sub", "PASSED ab/test_b.py::test_b"])
+
+
+def test_a_teardown_does_not_pass_on_figures_that_are_no_evidence(release):
+    tests = """
+@pytest.fixture
+def asserts(robust):
+    yield
+    assert robust.evaluate(untrained(), DATA).accuracy <= 1
+
+@pytest.fixture(scope="module")
+def wide(robust):
+    result = robust.evaluate(untrained(), DATA)
+    assert result.checks
+    yield result
+    assert result.accuracy <= 1
+
+@pytest.fixture
+def has_looked(robust):
+    result = robust.evaluate(untrained(), DATA)
+    yield result
+    assert result.accuracy <= 1
+
+def test_of_a_fixture(asserts): pass
+def test_of_its_checks(has_looked): assert has_looked.checks
+def test_of_a_wide_fixture(wide): pass
+def test_of_something_else(): pass
+"""
+    result = release(tests)
+    result.assert_outcomes(passed=4, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_of_a_fixture*", "The test passed on figures that are no *"]
+    )

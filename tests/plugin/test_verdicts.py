@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pytest_robust.harness.records import Records
+
 CLAIMS = """
 import pytest
 
@@ -140,3 +142,30 @@ def test_numpy_numbers_cross_processes(suite):
     result = suite(code, "-n1")
     result.assert_outcomes(passed=1)
     assert "1 claim: 1 holds" in result.stdout.str()
+
+
+def test_claims_of_subtests_are_all_kept(suite, xdist_args):
+    if pytest.version_tuple < (9,):
+        pytest.skip("subtests came with pytest 9")
+    tests = """
+def test_all(robust_record, subtests):
+    for claim, verdict in (("1D", "fails"), ("2D", "holds"), ("3D", "holds")):
+        with subtests.test(claim):
+            robust_record(FakeClaim(claim, verdict))
+"""
+    result = suite(tests, *OPTIONS, *xdist_args)
+    table = [line.split() for line in result.outlines if line.startswith("dustbin17 ")]
+    assert [(line[1], line[-1]) for line in table] == [("1D", "fails"), ("2D", "holds"), ("3D", "holds")]
+    result.stdout.fnmatch_lines(["3 claims: 2 hold, 1 fails*"])
+
+
+def test_several_reports_of_one_phase_add_up():
+    records = Records()
+    for when, claims in (("setup", []), ("call", ["1"]), ("call", ["2"]), ("setup", ["3"]), ("call", ["4"])):
+        report = pytest.TestReport("t.py::test", ("t.py", 0, "test"), {}, "passed", None, when)
+        rows = [{"claim": claim} for claim in claims]
+        report.robust = {"index": 0, "events": [], "claims": rows, "requirements": [], "diagnoses": [], "results": []}
+        records.pytest_runtest_logreport(report)
+        if claims == ["2"]:
+            assert [claim["claim"] for claim in records.claims] == ["1", "2"]
+    assert [claim["claim"] for claim in records.claims] == ["3", "4"], "another setup is another run"
