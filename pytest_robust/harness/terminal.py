@@ -66,12 +66,13 @@ def summarise(reporter: pytest.TerminalReporter, session: RobustSession) -> None
         if session.baseline_note:
             reporter.write_line(session.baseline_note)
         return
-    from pytest_robust.reports.gate_table import requirement_counts, requirements_table
+    from pytest_robust.reports.gate_table import diagnose_counts, requirement_counts, requirements_table
     from pytest_robust.reports.spending import spent_sentence
     from pytest_robust.reports.summary import claims_table, verdict_counts
 
     sentences = [
         *([requirement_counts(requirements)] if requirements else []),
+        *filter(None, [diagnose_counts(session.records.diagnoses)]),
         *([verdict_counts(claims)] if claims else []),
         spent_sentence(events),
         *_not_run(session),

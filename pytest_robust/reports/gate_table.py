@@ -78,6 +78,38 @@ def requirement_counts(rows: Sequence[Row]) -> str:
     return f"{sentence}; {spared} of {attacked} images did not have to be attacked" if spared else sentence
 
 
+def headline(rows: Sequence[Row], diagnoses: Sequence[Mapping[str, Any]] = ()) -> str:
+    """``3 of 4 requirements met, 1 inconclusive; [diagnose] failed``; "met" is only what holds; "" where all is silent.
+
+    Args:
+        rows: the requirements, skipped ones and those that may pass without holding included.
+        diagnoses: the checks on the evaluation, with the outcome of their test.
+    """
+    unsound = diagnose_counts(diagnoses)
+    return "; ".join(part for part in (_met(rows) if rows else "", unsound) if part)
+
+
+def diagnose_counts(diagnoses: Sequence[Mapping[str, Any]]) -> str:
+    """``[diagnose] failed``, or that it was skipped or could not be run; "" where all passed."""
+    found = [
+        "could not be run" if row.get("error") else {"fail": "failed", "skip": "skipped"}.get(str(row.get("outcome")))
+        for row in diagnoses
+    ]
+    return ", ".join(f"[diagnose] {what}" for what in dict.fromkeys(found) if what)
+
+
+def _met(rows: Sequence[Row]) -> str:
+    holds = sum(row["verdict"] == "holds" for row in rows)
+    stopped = sum(row.get("outcome") == "fail" for row in rows)
+    if holds == len(rows):
+        return f"all {holds} requirements met"
+    left = [str(row["verdict"]) for row in rows if row["verdict"] != "holds" and row.get("outcome") != "fail"]
+    beside = "".join(f", {left.count(name)} {_named(name, left.count(name))}" for name in _ORDER if name in left)
+    if stopped:
+        return f"{stopped} of {len(rows)} requirements not met{beside}"
+    return f"{holds} of {len(rows)} requirements met{beside}"
+
+
 def worse(rows: Sequence[Row]) -> list[Row]:
     """Those that are significantly worse than the baseline."""
     return [row for row in rows if row.get("baseline") and row["baseline"]["worse"]]

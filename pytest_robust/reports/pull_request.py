@@ -10,14 +10,25 @@ from typing import Any
 from tabulate import tabulate
 
 from pytest_robust.errors import SettingsError
-from pytest_robust.reports.gate_table import Row, baseline, images, required, requirement_counts, verdict, worse
+from pytest_robust.reports.fitting import Folded, Part, Rows, fitted
+from pytest_robust.reports.gate_table import (
+    Row,
+    baseline,
+    headline,
+    images,
+    required,
+    requirement_counts,
+    verdict,
+    worse,
+)
 from pytest_robust.reports.spending import spent_sentence
 from pytest_robust.reports.summary import claims_markdown, verdict_counts
 from pytest_robust.store.text_file import write_whole
 
 FILE_NAME = "summary.md"
-#: GitHub takes comments of 65,536 characters; beyond this many the folded parts are cut.
+#: GitHub takes comments of 65,536 characters; beyond this many, folded parts and rows are left out.
 LONGEST = 60_000
+PASSED = "✅"
 
 
 def write_summary(
@@ -36,15 +47,13 @@ def write_summary(
         SettingsError: the folder cannot be written.
     """
     parts = [
-        *_requirements(requirements),
+        *_requirements(requirements, diagnoses),
         *_tests(results),
         *_claims(claims),
         *[_folded(f"Checks on the evaluation: {found['title']}", str(found["markdown"])) for found in diagnoses],
         _folded("Settings", _settings(requirements, claims, events, settings, versions)),
     ]
-    text = "\n\n".join(part for part in parts if part) + "\n"
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST].rpartition('<details>')[0].rstrip()}\n\n(More is in results.json.)\n"
+    text = fitted([part for part in parts if part], LONGEST) + "\n"
     try:
         return write_whole(folder / FILE_NAME, text)
     except OSError as error:
@@ -53,29 +62,29 @@ def write_summary(
         ) from error
 
 
-def _requirements(rows: Sequence[Row]) -> list[str]:
+def _requirements(rows: Sequence[Row], diagnoses: Sequence[Mapping[str, Any]]) -> list[Part]:
+    said = headline(rows, diagnoses)
+    parts: list[Part] = [f"## Robustness: {said}"] if said else []
     if not rows:
-        return []
-    stopped = [row for row in rows if row.get("outcome") == "fail"]
-    headline = f"{len(stopped)} of {len(rows)} requirements not met" if stopped else f"all {len(rows)} requirements met"
-    parts = [f"## Robustness: {headline}", f"{requirement_counts(rows)}.", _table(rows)]
+        return parts
+    parts += [f"{requirement_counts(rows)}.", _table(rows)]
     if worse(rows):
         lines = [f"- {_cell(row['requirement'])}: {baseline(row)}" for row in worse(rows)]
-        parts.append("\n".join(["**Worse than the baseline**", "", *lines]))
+        parts.append(Rows(("**Worse than the baseline**", ""), tuple(lines)))
     for row in rows:
         if row["verdict"] not in ("holds", "information"):
             parts.append(_folded(f"{row['requirement']}: {row['verdict']}", _code(row)))
     return parts
 
 
-def _tests(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _tests(results: Sequence[Mapping[str, Any]]) -> list[Part]:
     """Tests of the fixture `robust`, with every result that they looked at."""
     if not results:
         return []
     outcomes = list({str(row["test"]): str(row["outcome"]) for row in results}.values())
-    signs = {"passed": "✅", "failed": "❌"}
+    signs = {"passed": PASSED, "failed": "❌"}
     cells = [(signs.get(str(row["outcome"]), "⚪"), _cell(row["test"]), _cell(row["title"])) for row in results]
-    table = tabulate(cells, ("", "test", "measured"), tablefmt="github", disable_numparse=True)
+    table = _rows(cells, ("", "test", "measured"))
     folded = [_folded(str(row["test"]), _code(row)) for row in results if row["outcome"] == "failed"]
     return [f"## Robustness: {_test_counts(outcomes)}", table, *folded]
 
@@ -90,10 +99,10 @@ def _test_counts(outcomes: Sequence[str]) -> str:
     return f"{passed} of {len(outcomes)} tests passed{beside}" if others else f"all {passed} tests passed"
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row]) -> Rows:
     cells = [
         (
-            {"pass": "✅", "fail": "❌"}.get(str(row.get("outcome")), "⚪"),
+            {"pass": PASSED, "fail": "❌"}.get(str(row.get("outcome")), "⚪"),
             _cell(required(row)),
             _cell(row.get("measured")),
             images(row),
@@ -105,10 +114,17 @@ def _table(rows: Sequence[Row]) -> str:
     headers = ("", "requirement", "measured", "images", "baseline", "verdict")
     shown = [i for i in range(len(headers)) if any(row[i] for row in cells)]
     table = [[row[i] for i in shown] for row in cells]
-    return tabulate(table, [headers[i] for i in shown], tablefmt="github", disable_numparse=True)
+    return _rows(table, [headers[i] for i in shown])
 
 
-def _claims(claims: Sequence[Mapping[str, Any]]) -> list[str]:
+def _rows(cells: Sequence[Sequence[str]], headers: Sequence[str]) -> Rows:
+    """A table whose rows can be left out, those with a tick first."""
+    lines = tabulate(cells, headers, tablefmt="github", disable_numparse=True).splitlines()
+    spared = frozenset(i for i, row in enumerate(cells) if row[0] == PASSED)
+    return Rows(tuple(lines[:2]), tuple(lines[2:]), spared)
+
+
+def _claims(claims: Sequence[Mapping[str, Any]]) -> list[Part]:
     if not claims:
         return []
     return ["## Claims", f"{verdict_counts(claims)}.", _folded("All claims", claims_markdown(claims))]
@@ -141,8 +157,8 @@ def _code(row: Row) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-def _folded(title: str, text: str) -> str:
-    return f"<details><summary>{_cell(title).replace('<', '&lt;')}</summary>\n\n{text}\n\n</details>"
+def _folded(title: str, text: str) -> Folded:
+    return Folded(f"<details><summary>{_cell(title).replace('<', '&lt;')}</summary>\n\n{text}\n\n</details>")
 
 
 def _cell(value: object) -> str:

@@ -124,3 +124,10 @@ def test_a_failure_stays_one_whatever_the_checks_say(gate, pytester):
     failed = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:xdist", "--robust-cache=cache", "-k", "pgd")
     failed.assert_outcomes(failed=1)
     failed.stdout.fnmatch_lines(["pgd eps=0.3 accuracy >= 0.9 fails: *"])
+
+
+def test_the_last_line_and_the_comment_name_a_failed_diagnosis(pytester, gate):
+    result = gate(True, "", "-q", "-k", "diagnose or clean", "--robust-report=report")
+    result.stdout.fnmatch_lines(["robust: 1 requirement: 1 holds; [[]diagnose] failed; *"])
+    summary = (pytester.path / "report" / "summary.md").read_text(encoding="utf-8")
+    assert summary.startswith("## Robustness: all 1 requirements met; [diagnose] failed\n")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pytest_robust.reports.gate_table import requirement_counts, requirements_table
+from pytest_robust.reports.gate_table import headline, requirement_counts, requirements_table
 from pytest_robust.reports.pull_request import LONGEST, write_summary
 
 HOLDS = {
@@ -64,6 +64,46 @@ def test_a_comment_fits_and_no_fold_stays_open(tmp_path):
     assert len(text) <= LONGEST + 100
     assert len(re.findall("<details>", text)) == len(re.findall("</details>", text)) > 0
     assert text.endswith("(More is in results.json.)\n")
+
+
+def test_a_table_that_is_too_long_loses_rows_and_no_headline(tmp_path):
+    rows = [{**HOLDS, "requirement": f"clean accuracy of part {i} >= 0.9"} for i in range(900)]
+    looked = {"test": "test_a.py::test_x", "outcome": "failed", "title": "clean accuracy 0.3", "explanation": "why"}
+    text = written(tmp_path, [*rows, WORSE], [{"paper": "p", "claim": "1", "verdict": "holds"}], results=[looked])
+    assert len(text) <= LONGEST
+    headlines = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headlines == [
+        "## Robustness: 1 of 901 requirements not met", "## Robustness: 1 of 1 tests failed", "## Claims"
+    ]  # fmt: skip
+    assert "901 requirements: 900 hold, 1 fails." in text
+    assert "| ❌" in text, "what fails is left out last"
+    left = re.search(r"\((\d+) of 901 rows are left out", text)
+    assert left is not None
+    assert int(left[1]) + text.count("clean accuracy of part") == 900
+
+
+UNDECIDED = {**HOLDS, "verdict": "inconclusive", "outcome": "skip"}
+DOUBTFUL = {**HOLDS, "verdict": "unreliable", "outcome": "pass"}
+SAVED = {**HOLDS, "verdict": "information", "outcome": "skip"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "diagnoses", "sentence"),
+    [
+        ([HOLDS, HOLDS], [{"outcome": "pass"}], "all 2 requirements met"),
+        ([HOLDS, HOLDS, UNDECIDED], [], "2 of 3 requirements met, 1 inconclusive"),
+        ([HOLDS, DOUBTFUL, SAVED], [], "1 of 3 requirements met, 1 unreliable, 1 saved for the first time"),
+        ([HOLDS, WORSE, UNDECIDED], [], "1 of 3 requirements not met, 1 inconclusive"),
+        ([HOLDS], [{"outcome": "fail"}], "all 1 requirements met; [diagnose] failed"),
+        ([HOLDS], [{"outcome": "skip"}], "all 1 requirements met; [diagnose] skipped"),
+        ([], [{"outcome": "fail", "error": "no model"}], "[diagnose] could not be run"),
+        ([], [{"outcome": "pass"}], ""),
+    ],
+)
+def test_only_what_holds_is_met_and_unsound_checks_are_named(tmp_path, rows, diagnoses, sentence):
+    assert headline(rows, diagnoses) == sentence
+    text = written(tmp_path, rows, diagnoses=[{"title": "m", "markdown": "why", **each} for each in diagnoses])
+    assert text.startswith(f"## Robustness: {sentence}\n" if sentence else "<details><summary>Checks on")
 
 
 @pytest.mark.parametrize(
