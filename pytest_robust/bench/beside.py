@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
@@ -19,58 +19,90 @@ from types import ModuleType
 
 from pytest_robust.store.ownership import is_users
 
+#: What pytest and Python themselves keep under one name for many files.
+_ANYBODYS = {"conftest", "__main__"}
+
 
 @contextmanager
-def folder_first(path: Path, owner: str) -> Iterator[None]:
-    """As when Python runs `path`: what lies beside it is found first, as modules ``owner.NAME``.
+def folder_first(folder: Path, owner: str, taken: Set[str]) -> Iterator[None]:
+    """As when Python runs a file in `folder`: what lies there is found first, as modules ``owner.NAME``.
 
     A package that is found without the folder too, because it is installed, stays under its own name, and so does what
     somebody else has imported from there already.
 
     Args:
-        path: a Python file.
-        owner: the name that the file's own module has.
+        folder: has Python files.
+        owner: a name that no other folder's modules begin with.
+        taken: top-level names under which ``sys.modules`` holds what is not meant here (`held_elsewhere`); they are
+            out of it meanwhile.
     """
-    folder = str(path.parent)
-    others = _of_other_folders(path)
+    others = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in taken}
     for name in others:
         del sys.modules[name]
-    for name in [name for name in sys.modules if name.startswith(f"{owner}.")]:
-        del sys.modules[name]  # of an earlier load: the file beside it may have been edited
-    finder = _Beside(folder, owner)
-    sys.path.insert(0, folder)
+    finder = _Beside(str(folder), owner, taken)
+    sys.path.insert(0, finder.folder)
     sys.meta_path.insert(0, finder)
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
-        if folder in sys.path:
-            sys.path.remove(folder)
+        if finder.folder in sys.path:
+            sys.path.remove(finder.folder)
         for name in finder.short:
             sys.modules.pop(name, None)
         sys.modules.update(others)
 
 
-def _of_other_folders(path: Path) -> dict[str, ModuleType]:
-    """Modules of the user's own that lie elsewhere and have the name of a file beside `path`, and what is in them."""
-    beside = {each.stem for each in path.parent.glob("*.py")} | {
-        each.parent.name for each in path.parent.glob("*/__init__.py")
-    }
-    taken = {name for name in (beside - {path.stem}) & set(sys.modules) if _lies_elsewhere(name, path.parent)}
-    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in taken}
+def forget(owner: str) -> None:
+    """Have what lies beside a file read anew when it is next imported: it may have been edited."""
+    for name in [name for name in sys.modules if name.startswith(f"{owner}.")]:
+        del sys.modules[name]
 
 
-def _lies_elsewhere(name: str, folder: Path) -> bool:
-    file = getattr(sys.modules[name], "__file__", None)
-    return file is not None and is_users(name, Path(file)) and not Path(file).is_relative_to(folder)
+def held_elsewhere(folder: Path) -> set[str]:
+    """Top-level names of the user's modules in ``sys.modules`` that are others than those in `folder`."""
+    tops = {name.partition(".")[0] for name in sys.modules} - _ANYBODYS
+    beside = {top for top in tops if PathFinder.find_spec(top, [str(folder)]) is not None}
+    taken: set[str] = set()
+    for name, module in list(sys.modules.items()):
+        top, file = name.partition(".")[0], held_file(module)
+        if top in beside - taken and file is not None and is_users(name, file):
+            own = file_beside(name, folder)
+            if own is not None and not is_same(own, file):
+                taken.add(top)
+    return taken
+
+
+def held_file(module: object) -> Path | None:
+    """The file that a module in ``sys.modules`` was made of, without asking one that makes up its attributes."""
+    file = getattr(module, "__dict__", {}).get("__file__")
+    return Path(file) if isinstance(file, str) else None
+
+
+def file_beside(name: str, folder: Path) -> Path | None:
+    """The file of the module `name`, dotted or not, if it lies in `folder`; None too for a package without a file."""
+    places: list[str] | None = [str(folder)]
+    origin = None
+    for part in name.split("."):
+        found = PathFinder.find_spec(part, places) if places is not None else None
+        if found is None:
+            return None
+        origin = found.origin
+        places = [str(Path(each) / part) for each in places or []] if found.submodule_search_locations else None
+    return Path(origin) if origin is not None else None
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file."""
+    return one.resolve() == other.resolve()
 
 
 class _Beside:
     """Finds modules in a folder, for a file's own name."""
 
-    def __init__(self, folder: str, owner: str) -> None:
-        self.folder, self.owner = folder, owner
+    def __init__(self, folder: str, owner: str, taken: Set[str]) -> None:
+        self.folder, self.owner, self.taken = folder, owner, taken
         #: Names that modules of the owner have been imported by.
         self.short: set[str] = set()
 
@@ -82,9 +114,11 @@ class _Beside:
         if parent and parent not in self.short:
             return None
         found = PathFinder.find_spec(name, path if parent else [self.folder])
-        if found is None or found.origin is None or not is_users(name, Path(found.origin)):
+        if found is None or (found.origin is not None and not is_users(name, Path(found.origin))):
             return None
-        if not parent and found.submodule_search_locations and self._is_installed(name, found.origin):
+        # What has the name of another folder's module cannot stay under it, installed or not.
+        packaged = not parent and found.submodule_search_locations is not None and name not in self.taken
+        if packaged and (found.origin is None or self._is_installed(name, found.origin)):
             return None
         self.short.add(name)
         return ModuleSpec(name, _Renamed(f"{self.owner}.{name}", found), origin=found.origin)
@@ -105,13 +139,15 @@ class _Renamed(Loader):
     def __init__(self, name: str, found: ModuleSpec) -> None:
         self.name = name
         self.known = sys.modules.get(name)  # a package may import it both ways, relatively and not
-        places = found.submodule_search_locations
-        spec = importlib.util.spec_from_file_location(
-            name, found.origin, submodule_search_locations=None if places is None else list(places)
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        self.spec, self.loader = spec, spec.loader
+        places = None if found.submodule_search_locations is None else list(found.submodule_search_locations)
+        if found.origin is None:  # a package without an __init__.py
+            spec = ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = places
+        else:
+            made = importlib.util.spec_from_file_location(name, found.origin, submodule_search_locations=places)
+            assert made is not None
+            spec = made
+        self.spec = spec
 
     def create_module(self, _spec: ModuleSpec) -> ModuleType:
         """A module that has its long name before Python can give it the short one."""
@@ -124,7 +160,8 @@ class _Renamed(Loader):
             return
         sys.modules[self.name] = module
         try:
-            self.loader.exec_module(module)
+            assert self.spec.loader is not None  # a package without a file has got one when its module was made
+            self.spec.loader.exec_module(module)
         except BaseException:
             sys.modules.pop(self.name, None)
             raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pytest_robust.bench.beside import folder_first
+from pytest_robust.bench.beside import folder_first, forget, held_elsewhere
 from pytest_robust.errors import FamilyError, RobustError
 from pytest_robust.store.blame import told
 
@@ -57,9 +57,11 @@ def made_by(name: str, bench: Bench) -> object:
     if not colon:
         return _called(name, bench.registries.families.get(name), bench)
     path = Path(file).expanduser().absolute()  # the source is looked at later, wherever the program is by then
-    own_name = _own_name(path)
-    with folder_first(path, own_name) if file.endswith(".py") else nullcontext():
-        module = _file_module(path, own_name, name) if file.endswith(".py") else _named_module(file, name)
+    own_name, is_file = _own_name(path), file.endswith(".py")
+    if is_file:
+        forget(own_name)
+    with folder_first(path.parent, own_name, held_elsewhere(path.parent)) if is_file else nullcontext():
+        module = _file_module(path, own_name, name) if is_file else _named_module(file, name)
         function = getattr(module, function_name, None)
         if not callable(function):
             has = [each for each, value in vars(module).items() if inspect.isfunction(value) and each[0] != "_"]

@@ -6,13 +6,15 @@ import difflib
 import importlib
 import inspect
 import re
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from pytest_robust.bench.beside import file_beside, held_file, is_same
 from pytest_robust.errors import RobustError
+from pytest_robust.gate.started_in import started_in
 from pytest_robust.store.blame import told
 
 _NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -27,7 +29,8 @@ def made_by(text: str, what: str, root: Path, error: type[RobustError]) -> Any:
     """What ``"module:factory"`` gives: a function is called without arguments, another object is given as it is.
 
     Args:
-        text: the module may lie in `root`, which is put on ``sys.path`` and stays there, as ``python -m`` does it.
+        text: the module may lie in `root`, which is put on ``sys.path`` and stays there, as ``python -m`` does it. It
+            is the one that `root` has, if it has one, whatever another folder's module of that name is.
         what: "model" or "data", for messages.
         root: the user's folder.
         error: the kind of error that is raised.
@@ -36,11 +39,14 @@ def made_by(text: str, what: str, root: Path, error: type[RobustError]) -> Any:
         RobustError: of kind `error`: there is no such module or attribute, or the import or the factory fails; its own
             error is the cause.
     """
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    factory = _attribute(text, what, root, error)
-    if not callable(factory) or isinstance(factory, nn.Module):
-        return factory
+    with started_in(root, text.partition(":")[0]):
+        factory = _attribute(text, what, root, error)
+        return (
+            factory if not callable(factory) or isinstance(factory, nn.Module) else _called(text, what, factory, error)
+        )
+
+
+def _called(text: str, what: str, factory: Callable[[], Any], error: type[RobustError]) -> Any:
     try:
         inspect.signature(factory).bind()
     except TypeError as wrong:
@@ -74,6 +80,12 @@ def _attribute(text: str, what: str, root: Path, error: type[RobustError]) -> An
         raise error(f"the {what} {text!r}: importing {name!r} raised {told(missing)}.") from missing
     except Exception as failure:
         raise error(f"the {what} {text!r}: importing {name!r} raised {told(failure)}.") from failure
+    own, held = file_beside(name, root), held_file(found)
+    if own is not None and held is not None and not is_same(own, held):
+        raise error(
+            f"the {what} {text!r}: Python has {held} for {name!r} and cannot take {own} as well: give that file "
+            "another name."
+        )
     for part in path.split("."):
         if not hasattr(found, part):
             near = difflib.get_close_matches(part, dir(found), n=1, cutoff=0.5)
