@@ -9,7 +9,7 @@ from pytest_robust.attacks.objectives import margin, rejection_counts_as
 from pytest_robust.bench.evaluating import MOST_UNSTABLE
 from pytest_robust.diagnosis.check import Finding, NotApplicable, Severity
 from pytest_robust.diagnosis.subject import Subject
-from pytest_robust.errors import AttackError
+from pytest_robust.errors import AttackError, ModelError
 
 #: Images all of whose values are below one grey level were divided by 255 twice.
 GREY_LEVEL = 1 / 255
@@ -32,11 +32,22 @@ def inputs_in_range(subject: Subject) -> Finding:
 
 
 def adv_valid(subject: Subject) -> Finding:
-    """Whether the adversarial images keep to the box and to ε; crafting itself refuses those that do not."""
+    """Whether the adversarial images keep to the box and to ε; crafting itself refuses those that do not.
+
+    Where there are none, because the attack cannot run or no image is left for it, other checks do not apply.
+    """
+    n = len(subject.split)
     try:
+        n = len(subject.images)
         adversarial = subject.adversarial
-    except AttackError as error:
-        return Finding(True, f"{str(error)[0].upper()}{str(error)[1:]}", len(subject.images))
+    except NotApplicable as nothing:
+        sentence = (
+            f"{nothing} So there is nothing to attack or to look at: check that the images are normalised as in "
+            "training, and that the labels count the model's classes."
+        )
+        return Finding(True, sentence, n)
+    except (AttackError, ModelError) as error:
+        return Finding(True, f"{str(error)[0].upper()}{str(error)[1:]}", n)
     largest = {norm: float(sizes.max()) for norm, sizes in adversarial.norms.items()}
     attack, norm = subject.attack, subject.attack.norm
     kept = f"; {norm} at most {largest[norm]:.4g}" if norm is not None else ""

@@ -72,8 +72,6 @@ def transfer_failure(subject: Subject) -> Finding:
     """Whether what fools the attacked surface fools the model as it is deployed."""
     adversarial = subject.adversarial
     fooling = adversarial.subset(adversarial.success)
-    if subject.surface in subject.defended.networks.values() and len(subject.defended.networks) == 1:
-        raise NotApplicable("The attack differentiates the model as it is deployed.")
     if len(fooling) == 0:
         raise NotApplicable("The attack fooled its surface on no image.")
     with subject.undisturbed():
@@ -85,7 +83,8 @@ def transfer_failure(subject: Subject) -> Finding:
         return Finding(False, sentence, lost.n, figures)
     sentence = (
         f"Of images that fool the attacked surface, the deployed model is not wrong on {lost}: the attack is not aimed "
-        "at what is evaluated; attack the adaptive surface, with the whole defense in it."
+        "at what is evaluated; attack a surface with the whole defense in it (a model that draws numbers, which "
+        "deterministic_forward tells, answers otherwise each time)."
     )
     return Finding(True, sentence, lost.n, figures)
 

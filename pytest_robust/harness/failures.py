@@ -38,7 +38,8 @@ def mend(
 
 def wants_traceback(config: pytest.Config) -> bool:
     """Whether the user asks for more than a sentence: where in this package or in torch an error comes from."""
-    return bool(config.getoption("fulltrace")) or config.getoption("tbstyle") in ("long", "native")
+    # pytest's terminal plugin has these options, and a run may be without it (-p no:terminal).
+    return bool(config.getoption("fulltrace", False)) or config.getoption("tbstyle", "auto") in ("long", "native")
 
 
 def _location(item: pytest.Item) -> tuple[str, int]:

@@ -16,6 +16,7 @@ from pytest_robust.diagnosis.check import Outcome, Severity
 from pytest_robust.diagnosis.diagnose import diagnose
 from pytest_robust.diagnosis.diagnosis import Diagnosis
 from pytest_robust.models.classifier import Classifier
+from pytest_robust.threats.decision import Decision
 from pytest_robust.threats.defended import Defended, ThreatModel, network_alone
 
 Masked = Callable[..., Diagnosis]
@@ -119,6 +120,39 @@ def test_an_attack_on_another_network_than_the_deployed_one(bench: Bench) -> Non
     assert isinstance(astray, Defended)
     assert diagnose(bench, astray, checks=["transfer_failure"])["transfer_failure"].flagged
     assert not diagnose(bench, deployed, checks=["transfer_failure"]).flagged
+
+
+@pytest.mark.parametrize("networks", [True, False], ids=["network named", "no network named"])
+def test_an_attack_that_does_not_see_the_detector(bench: Bench, networks: bool) -> None:
+    """The network that answers is attacked as if it were alone; what fools it is rejected, and no clean image is."""
+    alone = network_alone(bench.classifier, "behind a detector")
+
+    def decide(x: torch.Tensor) -> Decision:
+        off = (16 * x - torch.round(16 * x)).abs().flatten(1).amax(1)
+        return replace(alone.decide_batch(x), rejected=off > 1e-3, score=off)
+
+    guarded = replace(alone, decide_batch=decide, networks=alone.networks if networks else {})
+    found = diagnose(bench, guarded, checks=["transfer_failure"])["transfer_failure"]
+    assert found.flagged, found
+    assert found.figures["lost"] == 1.0
+    assert f"({found.n}/{found.n}," in found.sentence
+
+
+def test_a_model_that_gives_nan_on_perturbed_images(bench: Bench) -> None:
+    model = m.around(m.BreaksOffGrid, bench.classifier)
+    diagnosis = diagnose(bench, model, checks=["logits_not_probs", "adv_valid", "transfer_failure"])
+    assert [check.name for check in diagnosis.errors] == ["adv_valid"]
+    assert "NaN" in diagnosis["adv_valid"].sentence
+    assert diagnosis["transfer_failure"].outcome is Outcome.NOT_APPLICABLE
+
+
+def test_a_model_that_is_right_on_no_image(bench: Bench) -> None:
+    test = bench.test_split
+    wrong = Split(test.x, (bench.classifier.predict(test.x) + 1) % 10, 10, "wrong labels")
+    diagnosis = diagnose(bench, bench.classifier, wrong)
+    assert [check.name for check in diagnosis.errors] == ["adv_valid"]
+    assert "None of 100 clean images is classified correctly. So there is nothing" in diagnosis["adv_valid"].sentence
+    assert diagnosis["adv_valid"].n == 100
 
 
 def test_a_gradient_free_attack_is_asked_for_no_gradient(bench: Bench) -> None:

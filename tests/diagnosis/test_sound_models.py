@@ -15,7 +15,7 @@ from pytest_robust.diagnosis.probes import PROBES
 #: Madry et al.'s, at the budget that the attacks have.
 PGD_TRAINED = AdversarialTraining(eps=0.1, max_iter=7, random_start=True, rho=0.0)
 #: For these a single network has nothing to look at.
-OF_DEFENSES = {"detector_split_clean", "transfer_failure"}
+OF_DEFENSES = {"detector_split_clean"}
 
 
 def check_silent(bench: Bench, model: object, **arguments: object) -> None:

@@ -45,6 +45,16 @@ def test_the_whole_traceback_is_there_for_who_asks(library, suite, option):
     result.stdout.fnmatch_lines(["*KeyError: 'deep'", "*lib.py*", "*AttackError*"])
 
 
+def test_a_mistake_is_one_without_a_terminal_too(pytester, library, suite):
+    result = suite(
+        "import lib\n\ndef test():\n    lib.inside_a_library()\n", "-p", "no:terminal", "--junitxml=junit.xml"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    report = (pytester.path / "junit.xml").read_text(encoding="utf-8")
+    assert "AttackError: the attack cannot be built: write 8/255, not 8." in report
+    assert "KeyError" not in report
+
+
 def test_a_mistake_in_a_fixture_is_its_sentence(suite):
     code = (
         "import pytest\nfrom pytest_robust.errors import DeviceError\n"
