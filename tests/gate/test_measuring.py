@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,7 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 def robust(tmp_path, monkeypatch):
     (tmp_path / "release_for_metrics.py").write_text("", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "release_for_metrics", raising=False)  # an earlier test's, from its own folder
     import release_for_metrics
 
     for factory in (network, doubting, data):
