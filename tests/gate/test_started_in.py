@@ -51,13 +51,15 @@ LAYOUTS = {
     ),
 }
 
+#: How the names of modules that are imported here begin.
+OURS = ("release", "shared_", "pytest_robust_gate_")
+
 
 @pytest.fixture(autouse=True)
 def modules_are_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", [*sys.path])
-    before = {*sys.modules}
     yield
-    for name in {*sys.modules} - before:
+    for name in [name for name in sys.modules if name.startswith(OURS)]:
         del sys.modules[name]
 
 
