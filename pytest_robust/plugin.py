@@ -190,7 +190,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if state.options.report is not None:
         from pytest_robust.harness.terminal import write_report
 
-        write_report(state)
+        write_report(state, _stopped(session))
+
+
+def _stopped(session: pytest.Session) -> str:
+    """Why not all tests ran, in a few words; "" where they did."""
+    ends = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if session.exitstatus not in ends:
+        return "interrupted"
+    early = session.shouldfail or session.shouldstop
+    return str(early) if isinstance(early, str) else "interrupted" if early else ""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -156,6 +156,16 @@ def read_options(config: pytest.Config) -> Options:
     return Options(**values, given=frozenset(values))
 
 
+def report_folder(config: pytest.Config) -> Path | None:
+    """The folder of ``--robust-report`` alone, whatever is wrong with other options; None without one.
+
+    Raises:
+        pytest.UsageError: the ini file's value cannot be read.
+    """
+    value, _, base = _raw(next(option for option in TABLE if option.name == "report"), config)
+    return _folder(value, base) if value else None
+
+
 def _raw(option: Option, config: pytest.Config) -> tuple[Any, str, Path]:
     """The value as it was given or None, where it was given, and the folder that its relative paths start from."""
     value = config.getoption(option.dest)

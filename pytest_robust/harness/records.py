@@ -89,6 +89,13 @@ class Records:
         self.events: list[dict[str, Any]] = []
         #: What was missing, and how many tests were skipped for it.
         self.missing: Counter[str] = Counter()
+        #: What could not be collected, by its node id, in the order of the errors.
+        self.uncollected: dict[str, None] = {}
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note what cannot be collected: its tests are in no report."""
+        if report.failed:
+            self.uncollected[report.nodeid or "the tests"] = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add what a report carries; a test that is run again, so set up again, replaces what it recorded before."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_robust.harness.looks import Looks
-from pytest_robust.harness.options import Options, read_options
+from pytest_robust.harness.options import Options, read_options, report_folder
 from pytest_robust.harness.records import Records
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def open_session(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: an option that cannot be right.
     """
+    forget_report(config)
     session = config.stash[_KEY] = RobustSession(config, read_options(config))
     if session.worker is not None:
         return  # what it records goes to the process that started it, which checked the options as well
@@ -141,6 +142,22 @@ def open_session(config: pytest.Config) -> None:
         from pytest_robust.harness.checks import check_options
 
         check_options(session)
+
+
+def forget_report(config: pytest.Config) -> None:
+    """Let the report folder say that the run did not finish, until this one's report is written at its end.
+
+    Before the options are checked: a run that ends there leaves no earlier verdicts behind, which somebody could take
+    for its own.
+    """
+    asked = any(config.getoption(name, default=False) for name in ("help", "markers", "collectonly"))
+    if hasattr(config, "workerinput") or asked:
+        return  # a worker writes no report, and neither does who only asks
+    folder = report_folder(config)
+    if folder is not None and folder.is_dir():
+        from pytest_robust.harness.stale import forget
+
+        forget(folder)
 
 
 def session_of(config: pytest.Config) -> RobustSession:

@@ -11,7 +11,6 @@ import pytest
 
 from pytest_robust.errors import RobustError
 from pytest_robust.harness.devices import came_to, described
-from pytest_robust.harness.pictures import pictures_of, remove_pictures
 from pytest_robust.harness.session import RobustSession
 
 
@@ -100,8 +99,10 @@ def _not_run(session: RobustSession) -> list[str]:
     return [*missing, *([saved] if saved else []), *([f"report: {report / 'results.json'}"] if report else [])]
 
 
-def write_report(session: RobustSession) -> None:
+def write_report(session: RobustSession, stopped: str = "") -> None:
     """Write results.json and summary.md where ``--robust-report`` says, once, after the last test.
+
+    `stopped` says why not all tests ran.
 
     Raises:
         pytest.exit.Exception: the folder cannot be written any more; the run fails with the reason.
@@ -133,8 +134,6 @@ def write_report(session: RobustSession) -> None:
         "diagnoses": records.diagnoses,
         "results": _without_words(records.results),
     }
-    drawn = {str(row["picture"]) for row in (*records.requirements, *records.results) if row.get("picture")}
-    earlier = pictures_of(options.report) - drawn
     try:
         write_results(options.report, records.claims, records.events, settings, versions, **told)
         write_summary(
@@ -146,10 +145,11 @@ def write_report(session: RobustSession) -> None:
             settings,
             versions,
             results=records.results,
+            uncollected=list(records.uncollected),
+            stopped=stopped,
         )
     except RobustError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-    remove_pictures(options.report, earlier)  # of requirements that hold by now
 
 
 def _without_words(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

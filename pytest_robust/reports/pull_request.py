@@ -29,6 +29,17 @@ FILE_NAME = "summary.md"
 #: GitHub takes comments of 65,536 characters; beyond this many, folded parts and rows are left out.
 LONGEST = 60_000
 PASSED = "✅"
+#: What every summary begins with.
+_OPENINGS = ("## Robustness: ", "## Claims\n", "<details><summary>")
+UNFINISHED = """## Robustness: the run did not finish
+
+pytest ended before it could write its report; its own output says why. Nothing is known of this build.
+"""
+
+
+def is_summary(text: str) -> bool:
+    """Whether `write_summary` has written `text`, or it is `UNFINISHED`."""
+    return text.startswith(_OPENINGS)
 
 
 def write_summary(
@@ -40,13 +51,18 @@ def write_summary(
     settings: Mapping[str, Any],
     versions: Mapping[str, str],
     results: Sequence[Mapping[str, Any]] = (),
+    uncollected: Sequence[str] = (),
+    stopped: str = "",
 ) -> Path:
     """Write ``summary.md`` into `folder`, which is there, and return its path.
+
+    `uncollected` are files whose tests are not known, and `stopped` says why not all tests ran; "" where they did.
 
     Raises:
         SettingsError: the folder cannot be written.
     """
     parts = [
+        *_missing(uncollected, stopped),
         *_requirements(requirements, diagnoses),
         *_tests(results),
         *_claims(claims),
@@ -60,6 +76,15 @@ def write_summary(
         raise SettingsError(
             f"the report folder {folder} cannot be written ({error}): name another with --robust-report."
         ) from error
+
+
+def _missing(uncollected: Sequence[str], stopped: str) -> list[Part]:
+    """What the run leaves open; its verdicts are not all that there are."""
+    if uncollected:
+        files = f"{len(uncollected)} {'file' if len(uncollected) == 1 else 'files'}"
+        rows = tuple(f"- {_cell(name)}" for name in uncollected)
+        return [f"## Robustness: {files} could not be collected", Rows(("pytest's own output says why:", ""), rows)]
+    return [f"## Robustness: the run did not finish ({stopped})"] if stopped else []
 
 
 def _requirements(rows: Sequence[Row], diagnoses: Sequence[Mapping[str, Any]]) -> list[Part]:
