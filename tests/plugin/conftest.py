@@ -109,3 +109,16 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callabl
 def xdist_args(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """The three ways to run a suite that must give one summary."""
     return ("-p", "no:xdist") if request.param == "no xdist" else (request.param,)
+
+
+@pytest.fixture(scope="session")
+def everything_is_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """pytester forgets what a suite was the first to import, and much of what attacks need cannot be loaded twice."""
+    from pytest_robust.attacks.common_checks import toy_classifier, toy_split
+    from pytest_robust.bench.bench import Bench
+    from pytest_robust.bench.settings import Settings
+    from pytest_robust.gate.robust import Robust
+
+    robust = Robust(Bench(Settings(cache=tmp_path_factory.mktemp("cache"), device="cpu")))
+    for attack in ("pgd", "apgd"):
+        robust.evaluate(toy_classifier(), toy_split(4, seed=3), attack, eps=0.1).explain()

@@ -8,11 +8,6 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_robust.attacks.common_checks import toy_classifier, toy_split
-from pytest_robust.bench.bench import Bench
-from pytest_robust.bench.settings import Settings
-from pytest_robust.gate.robust import Robust
-
 HEAD = """
 import pytest
 from pytest_robust.attacks.common_checks import toy_classifier, toy_split
@@ -24,13 +19,6 @@ def untrained():
     model.network[-1].weight.data.zero_()
     return model
 """
-
-
-@pytest.fixture(scope="module")
-def everything_is_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """pytester forgets what a suite was the first to import, and much of what attacks need cannot be loaded twice."""
-    robust = Robust(Bench(Settings(cache=tmp_path_factory.mktemp("cache"), device="cpu")))
-    robust.evaluate(toy_classifier(), toy_split(4, seed=3), "pgd", eps=0.1).explain()
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ at_least = 0.9
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
+def suite(everything_is_loaded, pytester, monkeypatch):
     """``suite(file, text)`` runs a user's file beside the release."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.syspath_prepend(pytester.path)
