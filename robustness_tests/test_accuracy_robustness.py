@@ -165,7 +165,6 @@ def test_more_portable_inside_an_architecture(
         pytest.skip("no two networks of the family share an architecture, or all do: give its members groups")
     more = more_portable(study.crossed, (attack, inside), (attack, across))
     same, other = (mean_portability(study.crossed, attack, cells) for cells in (inside, across))
-    dataset = study.bench.settings.dataset
     robust_record(
         study.judged(
             "6D",
@@ -175,7 +174,7 @@ def test_more_portable_inside_an_architecture(
             comparison=">",
             threshold="0",
             shown=f"inside {same.value:.1%}, across {other.value:.1%}: difference {more}",
-            paper=PAPER.figures(dataset, "portability_inside") if attack == "fgs" else (),
+            paper=PAPER.figures(study.bench.settings.dataset, "portability_inside") if attack == "fgs" else (),
             checks=study.crossed.checks(attack),
             note=f"{len(inside)} pairs inside, {len(across)} across",
         )

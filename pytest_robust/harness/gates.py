@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -109,6 +110,23 @@ class GateItem(pytest.Item):
         if attack is not None:
             self.add_marker(getattr(pytest.mark, MARKER)(attack=attack))
 
+    @contextmanager
+    def errors_recorded(self) -> Iterator[None]:
+        """Let reports have any error inside: what is missing from them would be taken for what is met."""
+        __tracebackhide__ = True
+        try:
+            yield
+        except RobustError as error:
+            self.record_error(str(error))
+            self.give_up(error)
+        except Exception as error:
+            self.record_error(f"{type(error).__name__}: {error}")
+            raise
+
+    def record_error(self, reason: str) -> None:
+        """Let reports say that nothing could be judged, and why."""
+        raise NotImplementedError
+
     def give_up(self, error: RobustError) -> NoReturn:
         """Fail where nothing can be judged: by the error's sentence, with the whole traceback for who asks for it."""
         __tracebackhide__ = True
@@ -140,15 +158,8 @@ class RequirementItem(GateItem):
                 missing are no reason to skip: a gate that cannot tell does not open.
         """
         __tracebackhide__ = True
-        try:
+        with self.errors_recorded():
             judged, entry = self.parent.run.judge(self.requirement, self.command)
-        except RobustError as error:
-            self.record_error(str(error))
-            self.give_up(error)
-        except Exception as error:
-            # Whatever it is: a requirement that is missing from a report would be taken for one that is met.
-            self.record_error(f"{type(error).__name__}: {error}")
-            raise
         from pytest_robust.gate.run import kept_by
 
         problem = ""
@@ -185,14 +196,8 @@ class DiagnoseItem(GateItem):
             RequirementFailed: figures under the attack prove nothing, or the checks cannot be run.
         """
         __tracebackhide__ = True
-        try:
+        with self.errors_recorded():
             diagnosis = self.parent.run.diagnosis
-        except RobustError as error:
-            self.record_error(str(error))
-            self.give_up(error)
-        except Exception as error:
-            self.record_error(f"{type(error).__name__}: {error}")
-            raise
         if diagnosis is None:
             return
         flagged = "\n".join(f"  {check}" for check in diagnosis.flagged)

@@ -43,7 +43,7 @@ def test_of_a_handful_of_images_in_a_class_nothing_is_certain(positives: int, ne
 
 
 def test_its_interval_covers_with_few_images_in_a_class() -> None:
-    """Simulated: 95 % intervals of eight positives and 200 negatives; with the normal quantile they cover 89 %."""
+    """Simulated: 95 % intervals of eight positives and 200 negatives."""
     generator, truth, runs = torch.Generator().manual_seed(0), 0.5 * (1 + math.erf(0.5)), 400
     areas = [auroc(torch.randn(8, generator=generator) + 1, torch.randn(200, generator=generator)) for _ in range(runs)]
     covered = sum(area.lower <= truth <= area.upper for area in areas)

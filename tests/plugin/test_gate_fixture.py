@@ -229,13 +229,14 @@ def reported(release, pytester):
     return run
 
 
-OUTCOMES = """
+OF_THE_MODULE = """
 @pytest.fixture(scope="module")
 def result(robust):
     found = robust.evaluate(MODEL, DATA)
     assert found.accuracy <= 1
     return found
-
+"""
+OUTCOMES = """
 @pytest.fixture
 def breaks_afterwards():
     yield
@@ -259,7 +260,7 @@ def test_of_something_else(): assert False
 
 @pytest.mark.parametrize("options", [(), ("-n1",)], ids=["alone", "xdist"])
 def test_every_test_is_reported_once_with_what_became_of_it(reported, options):
-    result, outcomes, summary = reported(OUTCOMES, *options)
+    result, outcomes, summary = reported(OF_THE_MODULE + OUTCOMES, *options)
     result.assert_outcomes(passed=2, failed=4, errors=2, xfailed=1, xpassed=1, skipped=1)
     assert outcomes == [
         ("test_passes", "passed"),
@@ -280,19 +281,13 @@ def test_a_test_of_subtests_is_reported_with_each_result_once(reported):
     if pytest.version_tuple < (9,):
         pytest.skip("subtests came with pytest 9")
     tests = """
-@pytest.fixture(scope="module")
-def result(robust):
-    found = robust.evaluate(MODEL, DATA)
-    assert found.accuracy <= 1
-    return found
-
 def test(result, robust, subtests):
     with subtests.test("wrong"):
         assert result.accuracy > 1
     with subtests.test("another"):
         assert robust.evaluate(MODEL, DATA, "fgsm", eps=0.1).accuracy <= 1
 """
-    _, outcomes, summary = reported(tests)
+    _, outcomes, summary = reported(OF_THE_MODULE + tests)
     assert outcomes == [("test", "failed")] * 2
     assert summary.startswith("## Robustness: 1 of 1 tests failed\n")
 
