@@ -6,13 +6,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from scipy.special import expit, logit, ndtri, stdtrit
+from scipy.special import expit, logit, ndtri
 from torch import Tensor
 
+from pytest_robust.evaluation.mean import fewest_images, student_quantile
 from pytest_robust.evaluation.rate import CONFIDENCE
-
-#: Of fewer images in either class an interval of `auroc` is the whole range, as their variance is hardly known (ours).
-FEWEST = 6
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def auroc(positive: Tensor, negative: Tensor, confidence: float = CONFIDENCE) ->
     """AUROC of scores that should be higher on `positive` than on `negative`; float tensors of shapes (P,), (N,).
 
     The interval has Student's quantile with the degrees of freedom of the smaller class, as DeLong's variance is mostly
-    that class's; of fewer than `FEWEST` images in it, it is [0, 1].
+    that class's; of fewer than `fewest_images` in it, it is [0, 1].
     """
     pos, neg = positive.double().cpu(), negative.double().cpu()
     if len(pos) == 0 or len(neg) == 0:
@@ -63,10 +61,9 @@ def auroc(positive: Tensor, negative: Tensor, confidence: float = CONFIDENCE) ->
         len(neg) - 1, 1
     )
     fewest, n = min(len(pos), len(neg)), len(pos) + len(neg)
-    if fewest < FEWEST:
+    if fewest < fewest_images(confidence):
         return Auroc(area, 0.0, 1.0, n, confidence)
-    half = (1 - confidence) / 2
-    wider = float(stdtrit(fewest - 1, half) / ndtri(half))
+    wider = student_quantile(fewest - 1, confidence) / float(ndtri(1 - (1 - confidence) / 2))
     return Auroc.of_variance(area, variance * wider**2, fewest, n, confidence)
 
 

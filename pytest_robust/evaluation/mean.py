@@ -40,7 +40,7 @@ class Mean:
     def _half_width(self) -> float:
         if self.n < fewest_images(self.confidence):
             return math.inf
-        return _quantile(self.degrees or self.n - 1, self.confidence) * self.standard_error
+        return student_quantile(self.degrees or self.n - 1, self.confidence) * self.standard_error
 
     @property
     def lower(self) -> float:
@@ -134,7 +134,7 @@ class MeanDifference:
         if sum(variances) == 0:
             return 0.0
         spread = sum(v**2 / (m.n - 1) for v, m in zip(variances, (self.first, self.second), strict=True))
-        return _quantile(sum(variances) ** 2 / spread, self.first.confidence) * math.sqrt(sum(variances))
+        return student_quantile(sum(variances) ** 2 / spread, self.first.confidence) * math.sqrt(sum(variances))
 
     @property
     def lower(self) -> float:
@@ -165,5 +165,6 @@ def sums_by_image(values: Tensor, image: Tensor) -> Tensor:
     return torch.zeros(int(groups.max()) + 1, dtype=values.dtype).index_add(0, groups, values)
 
 
-def _quantile(degrees: float, confidence: float) -> float:
+def student_quantile(degrees: float, confidence: float) -> float:
+    """How many standard errors Student's two-sided interval reaches to either side."""
     return float(stdtrit(degrees, 1 - (1 - confidence) / 2))
